@@ -1,0 +1,1 @@
+"""What crosses a service boundary: facts, HTTP models, token claims."""

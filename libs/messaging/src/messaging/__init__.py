@@ -1,0 +1,1 @@
+"""How facts are delivered: broker, outbox, jobs, fences, dead letters."""

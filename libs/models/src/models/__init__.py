@@ -1,0 +1,1 @@
+"""Which model embeds and which one answers."""

@@ -1,0 +1,1 @@
+"""From chunks to vectors: embedding, and the index they lie in."""

@@ -1,0 +1,1 @@
+"""The front door: uploads, status, the timeline, receipts; everything else passes through."""

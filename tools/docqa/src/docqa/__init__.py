@@ -1,0 +1,1 @@
+"""Run the whole of docqa on one machine, and operate a running one."""
