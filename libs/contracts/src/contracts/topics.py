@@ -1,0 +1,24 @@
+"""The topics, as they are created: names and shapes are part of the contract, not settings."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic; `retention` is None where compaction keeps the newest record of each key for ever."""
+
+    name: str
+    partitions: int
+    retention: timedelta | None = None
+
+    @property
+    def compacted(self) -> bool:
+        return self.retention is None
+
+
+DOCUMENTS = Topic("documents", partitions=24, retention=timedelta(days=7))
+USERS = Topic("users", partitions=3, retention=timedelta(days=7))
+INDEXES = Topic("indexes", partitions=1)
+
+TOPICS = (DOCUMENTS, USERS, INDEXES)
