@@ -36,7 +36,10 @@ class ChunksHeader(BaseModel):
 
 
 class Chunk(BaseModel):
-    """A piece of a document. `start` and `end` are code points within its page, or within the file where there are no pages."""
+    """A piece of a document.
+
+    `start` and `end` are code points within its page, or within the file where there are no pages.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

@@ -39,7 +39,7 @@ class DocumentLinks(Response):
 
 
 class Document(Response):
-    """A document. Status, pages and counts are those of `version`, the newest; `live_version` is the one that answers."""
+    """A document: status, pages and counts are those of `version`, the newest; `live_version` is the one that answers."""
 
     id: UUID
     filename: str
@@ -180,7 +180,7 @@ class StoreReceipt(Response):
 
 
 class Deletion(Response):
-    """`GET /api/deletions/{id}`: complete when every store has its receipt, verified when each has counted again later."""
+    """`GET /api/deletions/{id}`: complete once every store has its receipt, verified once each has counted again."""
 
     document_id: UUID | None
     requested_at: Utc

@@ -61,7 +61,7 @@ class Envelope(BaseModel):
         return self.model_dump_json(exclude_none=True).encode()
 
     def fact(self) -> Fact:
-        """The fact inside. Raises `Unreadable` for a type that this release does not know, or for fields that do not fit."""
+        """The fact inside. Raises `Unreadable` for a type this release does not know, or for fields that do not fit."""
         known = FACTS.get(self.type)
         if known is None:
             raise Unreadable(f"unknown type {self.type[:100]!r}")

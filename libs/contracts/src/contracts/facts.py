@@ -1,6 +1,7 @@
 """What happened, in the past tense: one class per fact, its version in its type.
 
-Facts carry ids, numbers and codes. They never carry text, vectors or filenames: what is deleted must not live on in a log.
+Facts carry ids, numbers and codes. They never carry text, vectors or filenames: what is deleted must not live on
+in a log.
 A field may be added with a default; anything else that an old reader would notice is a new class with the next version.
 """
 
@@ -25,8 +26,8 @@ class Fact(BaseModel):
 
     type: ClassVar[str]
     topic: ClassVar[Topic]
-    # A fact after which its sayer's peers are never asked again: the outbox keeps it as long as the topic would, so that
-    # it can be said again to a broker that forgot it.
+    # A fact after which nobody is asked again: the outbox keeps it as long as the topic would, so that it can be said
+    # again to a broker that forgot it.
     kept: ClassVar[bool] = False
 
     @property
@@ -36,7 +37,10 @@ class Fact(BaseModel):
 
 
 class DocumentFact(Fact):
-    """A fact about one version of a document. `round` counts how often the reconciler has asked; `attempt` is the taking of the job that said it."""
+    """A fact about one version of a document.
+
+    `round` counts how often the reconciler has asked; `attempt` is the taking of the job that said it.
+    """
 
     topic: ClassVar[Topic] = DOCUMENTS
 
@@ -128,7 +132,7 @@ class DocumentDeleted(DocumentFact):
 
 
 class DocumentPurged(DocumentFact):
-    """One service has erased what it held and counted what remains; `verified` once its sweeper has counted again later."""
+    """One service has erased what it held and counted what remains; `verified` once its sweeper has counted again."""
 
     type: ClassVar[str] = "document.purged.v1"
 

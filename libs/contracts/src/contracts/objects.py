@@ -1,4 +1,7 @@
-"""Where the bytes of a document lie in the object store. Keys are computed from ids, never taken from a message or a user."""
+"""Where the bytes of a document lie in the object store.
+
+Keys are computed from ids, never taken from a message or a user.
+"""
 
 from uuid import UUID
 

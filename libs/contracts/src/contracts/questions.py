@@ -143,7 +143,7 @@ class ChatPage(Response):
 
 
 class ChatMessage(Response):
-    """One side's turn. `redacted` once a document among its sources was deleted: it keeps its place and loses its words."""
+    """One side's turn; `redacted` once a document among its sources was deleted: it keeps its place, not its words."""
 
     id: UUID
     role: Literal["user", "assistant"]
