@@ -39,7 +39,7 @@ class DocumentLinks(Response):
 
 
 class Document(Response):
-    """A document: status, pages and counts are those of `version`, the newest; `live_version` is the one that answers."""
+    """A document; status, pages and counts are those of `version`, the newest, and `live_version` is what answers."""
 
     id: UUID
     filename: str
