@@ -1,0 +1,74 @@
+# Everything a person types. It needs make, git and Python 3.11 or newer with venv, and fetches the rest by itself.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := .tools/uv/bin/uv
+BIN := .venv/bin
+
+# Behind a company's TLS proxy the system knows the certificates; uv and pip have to be told to ask it.
+export UV_SYSTEM_CERTS := 1
+# An interpreter that is not there is an error to be read, not a download.
+export UV_PYTHON_DOWNLOADS := never
+export UV_PYTHON := $(shell command -v $(PYTHON))
+export UV_PROJECT_ENVIRONMENT := .venv
+CERTIFICATES := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
+ifneq ($(CERTIFICATES),)
+export PIP_CERT ?= $(CERTIFICATES)
+endif
+
+# The two trees that import each other freely are checked as one.
+SOURCES := $(wildcard libs/*/src services/*/src tools/*/src)
+
+.PHONY: help run test lint format typecheck check contracts hooks clean
+
+help: ## Show what can be done here
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+run: .venv/.for-running ## Start docqa on this machine and print its address (DOCQA_PORT, DOCQA_DATA)
+	@exec $(BIN)/docqa up
+
+test: .venv/.for-development ## Run every test on a stack of its own and print the coverage
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: .venv/.for-development ## Check style, and who imports whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+format: .venv/.for-development ## Put the code into its form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+typecheck: .venv/.for-development ## Check types, strictly
+	$(BIN)/mypy $(SOURCES)
+
+check: lint typecheck test ## All of the three before
+
+contracts: .venv/.for-development ## Write the published schemas, examples and AsyncAPI document
+	$(BIN)/python -m contracts.publishing libs/contracts
+
+hooks: .venv/.for-development ## Check every commit before it is made
+	$(BIN)/pre-commit install
+
+clean: ## Remove what was installed and built here, but not your documents
+	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+
+$(UV):
+	@command -v $(PYTHON) >/dev/null || { echo "docqa needs Python 3.11 or newer: '$(PYTHON)' was not found (set PYTHON=…)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "docqa needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) -V 2>&1) (set PYTHON=…)"; exit 1; }
+	@$(PYTHON) -m venv .tools/uv || { echo "docqa needs Python's venv module (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }
+	@.tools/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# Running keeps what development installed, so that going back and forth costs nothing.
+.venv/.for-running: uv.lock $(UV)
+	@echo "Installing what docqa needs into .venv …"
+	@$(UV) sync --quiet --frozen --no-dev --inexact
+	@touch $@
+
+.venv/.for-development: uv.lock $(UV)
+	@echo "Installing what docqa and its tests need into .venv …"
+	@$(UV) sync --quiet --frozen
+	@touch $@ .venv/.for-running
