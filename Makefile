@@ -3,6 +3,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
+# An environment without a PATH still has these.
+ifeq ($(PATH),)
+export PATH := /usr/local/bin:/usr/bin:/bin
+endif
+
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := .tools/uv/bin/uv
@@ -12,7 +17,7 @@ BIN := .venv/bin
 export UV_SYSTEM_CERTS := 1
 # An interpreter that is not there is an error to be read, not a download.
 export UV_PYTHON_DOWNLOADS := never
-export UV_PYTHON := $(shell command -v $(PYTHON))
+export UV_PYTHON := $(shell PATH='$(PATH)' command -v $(PYTHON))
 export UV_PROJECT_ENVIRONMENT := .venv
 CERTIFICATES := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
 ifneq ($(CERTIFICATES),)
