@@ -1,0 +1,133 @@
+"""Sessions on the service's own PostgreSQL."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from chassis.finishing import to_the_end
+from chassis.settings import ServiceSettings
+
+T = TypeVar("T")
+
+Sessions = async_sessionmaker[AsyncSession]
+
+NAMING = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+"""Names of constraints, for `MetaData(naming_convention=NAMING)`: migrations must be able to name what they drop."""
+
+DEADLOCK = "40P01"
+
+TRANSIENT_STATES = (
+    "08",  # connection exceptions
+    "40",  # deadlock, serialization: the transaction was rolled back
+    "53",  # out of connections, memory or disk
+    "55P03",  # a lock was not given in time
+    "57",  # cancelled by a time limit, shut down, starting up
+    "58030",  # the server's own disk
+)
+
+
+class Session(AsyncSession):
+    """A session whose commit and rollback run to their end even if the caller is cancelled."""
+
+    async def commit(self) -> None:
+        await to_the_end(super().commit())
+
+    async def rollback(self) -> None:
+        await to_the_end(super().rollback())
+
+
+def create_engine(
+    settings: ServiceSettings | str,
+    *,
+    application_name: str | None = None,
+    pool_size: int = 10,
+    max_overflow: int = 10,
+    statement_timeout: float = 30.0,
+    lock_timeout: float = 10.0,
+) -> AsyncEngine:
+    """An engine with bounds on everything that can hang: connecting, waiting for the pool, locks, statements, idling.
+
+    A URL may name a socket folder: `postgresql+asyncpg://role:secret@/database?host=/run/docqa&port=5432`.
+    """
+    url = settings if isinstance(settings, str) else settings.database_url
+    name = application_name or ("docqa" if isinstance(settings, str) else settings.service)
+    return create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_timeout=5,
+        pool_pre_ping=True,  # after a restart of the server the first request should not be the one that notices
+        pool_recycle=1800,
+        hide_parameters=True,  # values are people's text, and errors end up in logs
+        connect_args={
+            "timeout": 5,
+            "command_timeout": statement_timeout + 5,  # the server cancels first, unless it has stopped answering
+            "server_settings": {
+                "application_name": name,
+                "statement_timeout": _milliseconds(statement_timeout),
+                "lock_timeout": _milliseconds(lock_timeout),
+                "idle_in_transaction_session_timeout": "10000",
+            },
+        },
+    )
+
+
+def create_sessions(engine: AsyncEngine) -> Sessions:
+    """Sessions whose objects stay readable after the commit."""
+    return async_sessionmaker(engine, class_=Session, expire_on_commit=False)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same transaction may well succeed later: the database is away, or this one lost a race."""
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
+        state = sqlstate(error)
+        return state.startswith(TRANSIENT_STATES) if state else isinstance(error.orig, OSError | TimeoutError)
+    return isinstance(error, PoolExhausted | OSError | TimeoutError)
+
+
+def sqlstate(error: BaseException) -> str:
+    """The five characters PostgreSQL gave this error, or nothing."""
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+
+
+async def retry_deadlock(work: Callable[[], Awaitable[T]], tries: int = 5) -> T:
+    """`work` is one whole transaction: of two that wait for each other PostgreSQL ends one, and that is run again."""
+    for left in range(tries - 1, -1, -1):
+        try:
+            return await work()
+        except DBAPIError as error:
+            if sqlstate(error) != DEADLOCK or not left:
+                raise
+        await asyncio.sleep(0.01 * (tries - left))
+    raise AssertionError("unreachable")
+
+
+def check_of(engine: AsyncEngine) -> Callable[[], Awaitable[str | None]]:
+    """A readiness check: the database answers."""
+
+    async def check() -> str | None:
+        try:
+            async with engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            return f"the database does not answer ({type(error).__name__})"
+        return None
+
+    return check
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))

@@ -1,0 +1,240 @@
+"""Settings: read once from the environment, frozen, and every mistake said in plain words before anything starts.
+
+Three kinds of names:
+
+- `DOCQA_<FIELD>` is shared: it says the same to every service that has the field;
+- `DOCQA_<SERVICE>_<FIELD>` is a service's own, and for a shared field says otherwise for that service alone;
+- a field's `validation_alias`, where the API promises a name.
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, NoReturn, TypeVar
+
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+PREFIX = "DOCQA_"
+
+SERVICES = ("gateway", "auth", "ingest", "embedder", "qa")
+
+TOOL_NAMES = frozenset({"DOCQA_DATA", "DOCQA_PORT", "DOCQA_URL", "DOCQA_API_KEY"})
+"""Read by the `docqa` command; services let them pass."""
+
+TOOL_PREFIXES = ("DOCQA_TEST_", "DOCQA_BENCH_")
+"""Read by tests and benchmarks only."""
+
+SHARED_NAMES = frozenset(
+    {
+        "DOCQA_AUTH_URL",
+        "DOCQA_CHAT_MODEL",
+        "DOCQA_CHROMA_URL",
+        "DOCQA_CORS_ORIGINS",
+        "DOCQA_EMBEDDING_MODEL",
+        "DOCQA_ENVIRONMENT",
+        "DOCQA_GOOGLE_API_KEY",
+        "DOCQA_GOOGLE_BASE_URL",
+        "DOCQA_HOST",
+        "DOCQA_KAFKA",
+        "DOCQA_LOG_LEVEL",
+        "DOCQA_OBJECT_STORE",
+        "DOCQA_OPENAI_API_KEY",
+        "DOCQA_OPENAI_BASE_URL",
+        "DOCQA_OTLP_ENDPOINT",
+        "DOCQA_PROVIDER_IN_FLIGHT",
+        "DOCQA_PROVIDER_TIMEOUT",
+        "DOCQA_S3_ACCESS_KEY",
+        "DOCQA_S3_ENDPOINT",
+        "DOCQA_S3_REGION",
+        "DOCQA_S3_SECRET_KEY",
+        "DOCQA_S3_SECURE",
+    }
+)
+"""Every shared name, whether a service has the field or not: one environment file serves all five."""
+
+
+class PerService:
+    """Marks a shared field of which each service needs its own value: only `DOCQA_<SERVICE>_<FIELD>` sets it."""
+
+
+def split_commas(value: object) -> object:
+    """`a, b` as a list; anything else as it is."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
+
+
+def _strong(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    if len(secret) < 32 or len(set(secret)) < 10:
+        raise ValueError("is too weak: 32 characters or more, ten of them different (try: openssl rand -hex 32)")
+    return value
+
+
+StrongSecret = Annotated[SecretStr, AfterValidator(_strong)]
+"""A secret that signs or encrypts."""
+
+
+def _asyncpg_url(value: str) -> str:
+    if not value.startswith("postgresql+asyncpg://"):
+        raise ValueError("must begin with postgresql+asyncpg://")
+    return value
+
+
+def _http_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    return value.rstrip("/")
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_asyncpg_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class ServiceSettings(BaseSettings):
+    """What every service is told. A service's class names it, and adds what is its own."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, hide_input_in_errors=True
+    )
+
+    service: ClassVar[str]
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
+    port: Annotated[int, PerService()] = Field(ge=0, le=65535, description="Port to listen on.")
+    database_url: Annotated[DatabaseUrl, PerService()] = Field(
+        repr=False, description="The service's own database: postgresql+asyncpg://role:password@host/database."
+    )
+    kafka: str = Field(description="Kafka bootstrap servers, host:port, separated by commas.")
+    auth_url: HttpUrl = Field(description="Where the auth service listens; its public keys are fetched from there.")
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error."
+    )
+    otlp_endpoint: HttpUrl | None = Field(
+        default=None, description="OpenTelemetry collector (OTLP over HTTP); without it nothing is traced."
+    )
+    environment: str = Field(default="development", description="Name of the installation, on every trace.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del env_settings, dotenv_settings, file_secret_settings  # ours knows which name sets which field
+        return init_settings, _Environment(settings_cls)
+
+
+class ObjectStoreSettings(BaseSettings):
+    """For services that keep or read objects."""
+
+    object_store: str = Field(
+        pattern=r"^(file:///.+|s3://[a-z0-9][a-z0-9.-]{2,62})$",
+        description="Where files are kept: file:///folder or s3://bucket.",
+    )
+    s3_endpoint: str | None = Field(default=None, description="host:port of the S3 service, for s3://.")
+    s3_access_key: str | None = Field(default=None, description="Access key, for s3://.")
+    s3_secret_key: SecretStr | None = Field(default=None, description="Secret key, for s3://.")
+    s3_region: str = Field(default="us-east-1", description="Region, for s3://.")
+    s3_secure: bool = Field(default=True, description="TLS towards the S3 service, for s3://.")
+
+
+class ChromaSettings(BaseSettings):
+    """For services that use the vector store."""
+
+    chroma_url: HttpUrl = Field(description="Where the Chroma server listens.")
+
+
+SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
+
+
+def names_of(settings: type[ServiceSettings], field: str) -> list[str]:
+    """The variables that set `field`, the one that wins first."""
+    info = settings.model_fields[field]
+    if info.validation_alias is not None:
+        return _aliases(info.validation_alias)
+    own = f"{PREFIX}{settings.service.upper()}_{field.upper()}"
+    return [own, PREFIX + field.upper()] if _is_shared(settings, field, info) else [own]
+
+
+def load(settings: type[SettingsT]) -> SettingsT:
+    """The settings from the environment; if anything is wrong, all of it is printed and the process exits with 2."""
+    mistakes = list(_unknown_names(settings, os.environ))
+    try:
+        loaded = settings()
+    except ValidationError as error:
+        _refuse(settings.service, [*mistakes, *_in_plain_words(settings, error)])
+    if mistakes:
+        _refuse(settings.service, mistakes)
+    return loaded
+
+
+def known_names(settings: type[ServiceSettings]) -> set[str]:
+    """Every variable that `settings` reads."""
+    return {name for field in settings.model_fields for name in names_of(settings, field)}
+
+
+class _Environment(PydanticBaseSettingsSource):
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError  # __call__ answers for all fields at once
+
+    def __call__(self) -> dict[str, Any]:
+        if not issubclass(self.settings_cls, ServiceSettings):
+            return {}
+        return _values(self.settings_cls, os.environ)
+
+
+def _values(settings: type[ServiceSettings], environ: Mapping[str, str]) -> dict[str, Any]:
+    """What the environment says, by field. An empty variable says nothing: compose files pass on what is not set."""
+    return {
+        field: value
+        for field in settings.model_fields
+        if (value := next((environ[name] for name in names_of(settings, field) if environ.get(name)), None)) is not None
+    }
+
+
+def _aliases(alias: Any) -> list[str]:
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return [choice for choice in choices if isinstance(choice, str)]
+
+
+def _is_shared(settings: type[ServiceSettings], field: str, info: FieldInfo) -> bool:
+    if any(isinstance(mark, PerService) for mark in info.metadata):
+        return False
+    declaring = next(kind for kind in settings.__mro__ if field in vars(kind).get("__annotations__", {}))
+    return "service" not in vars(declaring) or declaring is ServiceSettings
+
+
+def _unknown_names(settings: type[ServiceSettings], environ: Mapping[str, str]) -> Iterator[str]:
+    mine = known_names(settings)
+    known = mine | SHARED_NAMES | TOOL_NAMES
+    others = tuple(f"{PREFIX}{name.upper()}_" for name in SERVICES if name != settings.service)
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name in known or name.startswith(others + TOOL_PREFIXES):
+            continue
+        nearest = difflib.get_close_matches(name, sorted(known), n=1)
+        yield f"{name} is not a setting." + (f" Did you mean {nearest[0]}?" if nearest else "")
+
+
+def _in_plain_words(settings: type[ServiceSettings], error: ValidationError) -> Iterator[str]:
+    for mistake in error.errors(include_url=False, include_input=False, include_context=False):
+        field = str(mistake["loc"][0]) if mistake["loc"] else ""
+        names = " or ".join(names_of(settings, field)) if field in settings.model_fields else field or "the settings"
+        if mistake["type"] == "missing":
+            description = settings.model_fields[field].description or ""
+            yield f"{names} is missing. {description}".rstrip()
+        else:
+            yield f"{names}: {mistake['msg'].removeprefix('Value error, ')}"
+
+
+def _refuse(service: str, mistakes: list[str]) -> NoReturn:
+    sys.stderr.write(f"{service} cannot start, its settings are wrong:\n")
+    sys.stderr.writelines(f"  - {mistake}\n" for mistake in mistakes)
+    raise SystemExit(2)
