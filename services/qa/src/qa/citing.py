@@ -1,0 +1,64 @@
+"""Citations: `[1]`, `[2, 3]`, `[1-3]` in an answer, checked against what was retrieved.
+
+An answer arrives in pieces and is passed on in pieces, so that a citation may be cut anywhere: what could still become
+one is held back until it is clear.
+"""
+
+import re
+
+_CITATION = re.compile(r"\[\s*\d{1,4}(?:\s*[-–,;]\s*\d{1,4})*\s*\]")
+# What may still become a citation: white space (which goes with a removed one), then the beginning of a bracket.
+_UNDECIDED = re.compile(r"[ \t]*(?:\[[\d\s,;–-]{0,60})?\Z")
+_SPACED_CITATION = re.compile(r"(?P<space>[ \t]*)(?P<citation>" + _CITATION.pattern + ")")
+_NUMBER_OR_RANGE = re.compile(r"(\d{1,4})(?:\s*[-–]\s*(\d{1,4}))?")
+
+
+class CitationChecker:
+    """Lets an answer through, piece by piece, without the citations that name no source."""
+
+    def __init__(self, sources: int) -> None:
+        self._sources = sources
+        self._held = ""
+        self.cited: set[int] = set()
+
+    def feed(self, piece: str) -> str:
+        """The part of the answer that is now certain; possibly nothing."""
+        pending = self._held + piece
+        undecided = _UNDECIDED.search(pending)
+        cut = undecided.start() if undecided else len(pending)
+        self._held = pending[cut:]
+        return self._checked(pending[:cut])
+
+    def finish(self) -> str:
+        """What was held back until the end."""
+        rest, self._held = self._held, ""
+        return self._checked(rest)
+
+    def _checked(self, text: str) -> str:
+        return _SPACED_CITATION.sub(self._keep_known, text)
+
+    def _keep_known(self, match: re.Match[str]) -> str:
+        numbers = cited_numbers(match["citation"])
+        known = [number for number in numbers if 1 <= number <= self._sources]
+        if not known:
+            return ""
+        self.cited.update(known)
+        if len(known) == len(numbers):
+            return match[0]
+        return match["space"] + "".join(f"[{number}]" for number in known)
+
+
+def cited_numbers(citation: str) -> list[int]:
+    """The numbers in one bracket, ranges written out (a range too wide to be meant counts as its two ends)."""
+    numbers: list[int] = []
+    for first, last in _NUMBER_OR_RANGE.findall(citation):
+        start, end = int(first), int(last or first)
+        numbers.extend(range(start, end + 1) if start <= end <= start + 50 else (start, end))
+    return list(dict.fromkeys(numbers))
+
+
+def check_citations(answer: str, sources: int) -> tuple[str, set[int]]:
+    """A whole answer without the citations that name no source, and the numbers that it does cite."""
+    checker = CitationChecker(sources)
+    text = checker.feed(answer) + checker.finish()
+    return text, checker.cited

@@ -1,0 +1,57 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from qa.citing import CitationChecker, check_citations, cited_numbers
+
+
+def in_pieces(answer: str, sources: int, size: int) -> tuple[str, set[int]]:
+    checker = CitationChecker(sources)
+    passed = [checker.feed(answer[at : at + size]) for at in range(0, len(answer), size)]
+    return "".join([*passed, checker.finish()]), checker.cited
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "cited"),
+    [
+        ("It runs at 40 rpm [1].", "It runs at 40 rpm [1].", {1}),
+        ("Both say so [1][3].", "Both say so [1][3].", {1, 3}),
+        ("Both say so [1, 3].", "Both say so [1, 3].", {1, 3}),
+        ("All do [1-3].", "All do [1-3].", {1, 2, 3}),
+        ("Nobody said this [9].", "Nobody said this.", set()),
+        ("Half of it [2, 9].", "Half of it [2].", {2}),
+        ("Zero [0] is no source.", "Zero is no source.", set()),
+        ("An array a[i] and [note] stay.", "An array a[i] and [note] stay.", set()),
+        ("Unclosed [1", "Unclosed [1", set()),
+        ("Ends with space ", "Ends with space ", set()),
+        ("", "", set()),
+    ],
+)
+def test_a_citation_stays_only_if_it_names_a_source(answer: str, passed: str, cited: set[int]) -> None:
+    assert check_citations(answer, 3) == (passed, cited)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["word ", "[1]", "[2, 7]", " [9]", "[", "]", "[12", "\n", "[1-3]", "[a]", "  ", "é", "7"]),
+        max_size=12,
+    ).map("".join),
+    st.integers(1, 5),
+)
+def test_however_the_answer_is_cut_the_same_text_passes(answer: str, size: int) -> None:
+    assert in_pieces(answer, 3, size) == check_citations(answer, 3)
+
+
+def test_text_without_brackets_is_not_held_back() -> None:
+    checker = CitationChecker(3)
+    assert checker.feed("The pump") == "The pump"
+    assert checker.feed(" runs") == " runs"
+
+
+def test_a_bracket_that_never_closes_is_let_go_in_time() -> None:
+    checker = CitationChecker(3)
+    assert checker.feed("[" + "1" * 100) != ""
+
+
+def test_an_absurd_range_is_its_two_ends() -> None:
+    assert cited_numbers("[1-9999]") == [1, 9999]
+    assert cited_numbers("[3-1]") == [3, 1]
