@@ -1,0 +1,119 @@
+"""Child processes that leave nothing behind: each in its own session, each ended with its parent."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from docqa.embedded import spawn
+
+POLL = 0.02
+
+
+class Child:
+    """A program started by `start`; its process group goes with it.
+
+    Must be started from a thread that lives as long as the child shall (the main thread): the kernel ties a child's
+    life to the thread that started it, not to the process.
+    """
+
+    def __init__(self, name: str, process: "subprocess.Popen[bytes]") -> None:
+        self.name = name
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def stdout(self) -> int:
+        """The descriptor to read its output from, if it was started with `piped=True`."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; minus the signal's number if a signal ended it."""
+        return self._process.poll()
+
+    @property
+    def running(self) -> bool:
+        return self.exit_code is None
+
+    def send(self, number: signal.Signals) -> None:
+        if self.running:
+            self._process.send_signal(number)
+
+    async def ended(self, timeout: float | None = None) -> int:
+        """Waits for its end and gives the exit code; `TimeoutError` if it takes longer than `timeout` seconds."""
+        async with asyncio.timeout(timeout):
+            while True:
+                if (code := self.exit_code) is not None:
+                    return code
+                await asyncio.sleep(POLL)
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM, *, patience: float = 10) -> int:
+        """Asks it to end, insists after `patience` seconds, and sweeps up what it started. Returns the exit code."""
+        self.send(number)
+        try:
+            return await self.ended(patience)
+        except TimeoutError:
+            return self.kill()
+        finally:
+            self.kill()
+
+    def kill(self) -> int:
+        """Ends it and everything in its process group at once. Harmless when nothing is left."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        code = self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        return code
+
+
+def start(
+    name: str,
+    command: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    log: Path | None = None,
+    piped: bool = False,
+    as_somebody: bool = False,
+    when_parent_dies: signal.Signals = signal.SIGKILL,
+) -> Child:
+    """Starts `command` (its first word an absolute path) in a session of its own.
+
+    `log` takes its output (appended); `piped` leaves the output to be read from `Child.stdout` and only errors to the
+    log. `as_somebody` is for programs that refuse to run as root.
+    """
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if log else subprocess.DEVNULL
+    identity = "somebody" if as_somebody else "same"
+    try:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                spawn.__file__,
+                str(int(when_parent_dies)),
+                str(os.getpid()),
+                identity,
+                *map(str, command),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if piped else output,
+            stderr=output,
+            env=dict(environment),
+            cwd=folder,
+            start_new_session=True,
+        )
+    finally:
+        if log:
+            os.close(output)
+    return Child(name, process)
