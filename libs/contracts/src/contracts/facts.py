@@ -158,9 +158,12 @@ class UserFact(Fact):
 
 
 class UserDeleted(UserFact):
-    """An account is closed, and everything of it is to be erased."""
+    """An account is closed, and everything of it is to be erased. The counts are auth's own: its part of the receipt."""
 
     type: ClassVar[str] = "user.deleted.v1"
+
+    erased: Count = 0
+    remaining: Count = 0
 
 
 class UserPurged(UserFact):
