@@ -1,0 +1,163 @@
+"""Noting work: what a handler does. `messaging.working` takes it from there."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from chassis.telemetry import traceparent
+from pydantic import JsonValue
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from messaging.tables import JobRow
+from messaging.waking import wake_after_commit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A taken job. `attempt` counts its takings and only grows: it is the token of the final transaction.
+
+    `tries` counts the runs that ended in a transient failure, `crashes` the leases that ran out.
+    """
+
+    kind: str
+    subject: str
+    version: int
+    part: int
+    owner: str
+    attempt: int
+    tries: int
+    crashes: int
+    payload: Mapping[str, JsonValue] | None
+    traceparent: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A job to be added. `owner` is whose turn it takes; `delay` from now, by the database's clock."""
+
+    kind: str
+    subject: str | UUID
+    version: int
+    owner: str | UUID
+    part: int = 0
+    payload: Mapping[str, JsonValue] | None = None
+    available_at: datetime | None = None
+    delay: timedelta | None = None
+
+
+async def add(
+    session: AsyncSession,
+    *,
+    kind: str,
+    subject: str | UUID,
+    version: int,
+    owner: str | UUID,
+    part: int = 0,
+    payload: Mapping[str, JsonValue] | None = None,
+    available_at: datetime | None = None,
+    delay: timedelta | None = None,
+) -> bool:
+    """Note one job. True if it is new; whatever there is of it already, running or done, stays as it is.
+
+    Finished jobs are kept longer than any topic remembers, so that a record heard again finds what came of it.
+    """
+    new = NewJob(
+        kind=kind,
+        subject=subject,
+        version=version,
+        owner=owner,
+        part=part,
+        payload=payload,
+        available_at=available_at,
+        delay=delay,
+    )
+    return await add_many(session, [new]) == 1
+
+
+async def add_many(session: AsyncSession, new: Iterable[NewJob]) -> int:
+    """Note many jobs in one statement. Gives the number of those that are new."""
+    jobs = list(new)
+    if not jobs:
+        return 0
+    trace = traceparent()
+    added = await session.scalars(
+        insert(JobRow)
+        .values([_values(job, trace) for job in jobs])
+        .on_conflict_do_nothing()
+        .returning(JobRow.part)
+    )
+    wake_after_commit(session, *(job.kind for job in jobs if job.delay is None and job.available_at is None))
+    return len(added.all())
+
+
+async def pending(
+    session: AsyncSession, subject: str | UUID, *, version: int | None = None, kinds: Collection[str] | None = None
+) -> int:
+    """How many jobs of the subject are still to be done or being done."""
+    where = and_(JobRow.state.in_(("waiting", "running")), *_about(subject, version=version, kinds=kinds))
+    return await session.scalar(select(func.count()).select_from(JobRow).where(where)) or 0
+
+
+async def has_live_lease(session: AsyncSession, subject: str | UUID, kinds: Collection[str] | None = None) -> bool:
+    """Whether somebody may be writing for the subject at this moment, by the database's clock."""
+    where = and_(
+        JobRow.state == "running", JobRow.lease_until > func.clock_timestamp(), *_about(subject, kinds=kinds)
+    )
+    return bool(await session.scalar(select(select(JobRow).where(where).exists())))
+
+
+async def cancel(
+    session: AsyncSession,
+    subject: str | UUID,
+    *,
+    version: int | None = None,
+    below_version: int | None = None,
+    kinds: Collection[str] | None = None,
+) -> int:
+    """End the subject's jobs that nobody is doing. What is running ends by itself when it sees the fence."""
+    unheld = or_(
+        JobRow.state == "waiting", and_(JobRow.state == "running", JobRow.lease_until <= func.clock_timestamp())
+    )
+    about = _about(subject, version=version, below_version=below_version, kinds=kinds)
+    ended = await session.scalars(
+        update(JobRow)
+        .where(unheld, *about)
+        .values(state="cancelled", finished_at=func.now(), lease_until=None)
+        .returning(JobRow.part)
+        .execution_options(synchronize_session=False)
+    )
+    return len(ended.all())
+
+
+def _values(job: NewJob, trace: str | None) -> dict[str, object]:
+    due = job.available_at if job.available_at is not None else func.now()
+    return {
+        "kind": job.kind,
+        "subject": str(job.subject),
+        "version": job.version,
+        "part": job.part,
+        "owner": str(job.owner),
+        "payload": None if job.payload is None else dict(job.payload),
+        "available_at": due if job.delay is None else func.now() + job.delay,
+        "traceparent": trace,
+    }
+
+
+def _about(
+    subject: str | UUID,
+    *,
+    version: int | None = None,
+    below_version: int | None = None,
+    kinds: Collection[str] | None = None,
+) -> list[ColumnElement[bool]]:
+    about: list[ColumnElement[bool]] = [JobRow.subject == str(subject)]
+    if version is not None:
+        about.append(JobRow.version == version)
+    if below_version is not None:
+        about.append(JobRow.version < below_version)
+    if kinds is not None:
+        about.append(JobRow.kind.in_(kinds))
+    return about

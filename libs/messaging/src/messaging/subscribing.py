@@ -1,0 +1,31 @@
+"""What a service says about a topic: which facts it hears, and what it notes of each."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.facts import Fact
+from contracts.topics import Topic
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from messaging.fences import Fence
+
+Handler = Callable[[AsyncSession, Fence, Any], Awaitable[None]]
+"""Notes a fact: in one transaction, in which the fence of the fact's subject is locked already.
+
+The third argument is an instance of the class that it is registered for. It may be called again with the same fact,
+now or in a week, and then changes nothing. It never commits, and it never calls anything but the database.
+"""
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """The facts of one topic that a service hears. All others pass it by, at no cost to the database."""
+
+    topic: Topic
+    handlers: Mapping[type[Fact], Handler]
+
+    def __post_init__(self) -> None:
+        strangers = [fact.type for fact in self.handlers if fact.topic != self.topic]
+        if strangers:
+            raise ValueError(f"{', '.join(strangers)}: not said on the topic {self.topic.name}")
