@@ -158,7 +158,7 @@ class UserFact(Fact):
 
 
 class UserDeleted(UserFact):
-    """An account is closed, and everything of it is to be erased. The counts are auth's own: its part of the receipt."""
+    """An account is closed, and everything of it is to be erased. The counts are auth's part of the receipt."""
 
     type: ClassVar[str] = "user.deleted.v1"
 
