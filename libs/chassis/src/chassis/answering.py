@@ -1,0 +1,177 @@
+"""Every error leaves as a problem, and a refused body is read to its end."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
+
+from contracts.problems import CONTENT_TYPE, FieldError
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chassis.database import is_transient
+from chassis.problems import ErrorEntry, ProblemError, describe, invalid_fields, unavailable
+from chassis.validation import field_errors
+
+DISCARD_SECONDS = 10.0
+"""So long a refused body is read and thrown away: clients that are still sending would see a reset, not the answer."""
+
+CLIENT_CLOSED = 499
+
+log = logging.getLogger(__name__)
+
+
+class Answers:
+    """Turns whatever was raised into the answer to send. `entries` is the service's one table error -> answer."""
+
+    def __init__(self, entries: Mapping[type[Exception], ErrorEntry]) -> None:
+        self.entries = dict(entries)
+
+    def problem_of(self, error: Exception) -> ProblemError:
+        """The answer to `error`; 500 without any detail if nothing knows it."""
+        if (known := describe(error, self.entries)) is not None:
+            return known
+        if isinstance(error, RequestValidationError):
+            return invalid_fields(field_errors(error.errors()))
+        if isinstance(error, HTTPException):
+            return from_http(error)
+        if is_transient(error):
+            return unavailable()
+        return ProblemError(
+            500, "service.internal_error", "Internal error", "Something went wrong on our side. It has been logged."
+        )
+
+    async def respond(self, request: Request, error: Exception) -> Response:
+        """For `FastAPI(exception_handlers=…)`."""
+        problem = self.problem_of(error)
+        if problem.status >= 500:
+            log.error("request failed", exc_info=error, extra={"code": problem.code})
+        return response_of(problem, str(request.scope.get("state", {}).get("request_id", "")))
+
+
+def from_http(error: HTTPException) -> ProblemError:
+    """What the framework itself refuses."""
+    headers = dict(error.headers or {})
+    match error.status_code:
+        case 400:  # FastAPI's word for a body it could not parse: not UTF-8, nested too deep, a number too long
+            body = FieldError(field="body", code="unreadable", detail="This cannot be read.")
+            return invalid_fields([body])
+        case 404:
+            return ProblemError(404, "route.not_found", "Not found", "There is nothing at this address.", headers)
+        case 405:
+            detail = "This address does not answer to that method."
+            return ProblemError(405, "route.method_not_allowed", "Method not allowed", detail, headers)
+        case 413:
+            return too_large()
+        case status:
+            title = HTTPStatus(status).phrase if status in list(HTTPStatus) else "Refused"
+            return ProblemError(status, "request.refused", title, "The request was refused.", headers)
+
+
+def too_large() -> ProblemError:
+    """413 for a body beyond what any route of this service reads."""
+    return ProblemError(413, "request.too_large", "Too large", "The body of the request is too large.")
+
+
+def response_of(problem: ProblemError, request_id: str) -> Response:
+    """The problem as an HTTP answer."""
+    return Response(
+        problem.problem(request_id).model_dump_json(exclude_none=True),
+        status_code=problem.status,
+        headers=problem.headers,
+        media_type=CONTENT_TYPE,
+    )
+
+
+class Answering:
+    """Pure ASGI: bounds bodies, answers what was raised, and reads what is left of a body that was refused."""
+
+    def __init__(
+        self, app: ASGIApp, *, answers: Answers, max_body_bytes: int, unbounded: frozenset[tuple[str, str]]
+    ) -> None:
+        self._app = app
+        self._answers = answers
+        self._max_body_bytes = max_body_bytes
+        self._unbounded = unbounded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        bounded = (scope["method"], scope["path"]) not in self._unbounded
+        body = _Body(scope, receive, limit=self._max_body_bytes if bounded else None)
+        answer = _Answer(send, body)
+        try:
+            body.refuse_announced()
+            await self._app(scope, body.receive, answer.send)
+        except ClientDisconnect:
+            scope.setdefault("state", {})["status"] = CLIENT_CLOSED
+        except Exception as error:
+            if answer.started:
+                log.error("answer broken off", exc_info=error)
+                return  # the server closes the connection: the client must see that something is missing
+            response = await self._answers.respond(Request(scope), error)
+            await response(scope, body.receive, answer.send)
+
+
+class _Body:
+    """The body of a request: how much of it came, and whether there is more."""
+
+    def __init__(self, scope: Scope, receive: Receive, *, limit: int | None) -> None:
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"0")
+        self._announced = int(length) if length.isdigit() and len(length) < 20 else 0
+        self._receive = receive
+        self._limit = limit
+        self._read = 0
+        self._waits_for_leave = b"expect" in headers
+        self.complete = not self._announced and b"transfer-encoding" not in headers
+
+    def refuse_announced(self) -> None:
+        if self._limit is not None and self._announced > self._limit:
+            raise too_large()
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._note(message)
+        if self._limit is not None and self._read > self._limit:
+            raise too_large()
+        return message
+
+    async def discard(self) -> None:
+        """Read on until the end, for ten seconds at most."""
+        if self.complete or (self._waits_for_leave and not self._read):
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_SECONDS):
+                while not self.complete:
+                    self._note(await self._receive())
+
+    def _note(self, message: Message) -> None:
+        self._read += len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self.complete = True
+
+
+class _Answer:
+    """The answer on its way: the end of a refusal is held back until the body has been read."""
+
+    def __init__(self, send: Send, body: _Body) -> None:
+        self._send = send
+        self._body = body
+        self._refusal = False
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self._refusal = message["status"] >= 400
+        elif self._refusal and not message.get("more_body", False) and not self._body.complete:
+            await self._send({**message, "more_body": True})
+            await self._body.discard()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)

@@ -1,0 +1,82 @@
+"""Spans on their way to a collector. Loaded only if one is named."""
+
+from collections.abc import Mapping, Sequence
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Status
+from opentelemetry.util.types import AttributeValue
+
+from chassis.settings import ServiceSettings
+
+WITH_QUERY = ("http.url", "url.full", "http.target", "url.query")
+"""Attributes that repeat an address with its query, and with it the tokens of links and the keys of providers."""
+
+SAFE_OF_EXCEPTION = ("exception.type",)
+
+
+def export_spans(settings: ServiceSettings) -> None:
+    """Spans of this process, of its HTTP clients and its database go to the collector, without anything private."""
+    resource = Resource.create(
+        {
+            "service.name": f"docqa-{settings.service}",
+            "deployment.environment.name": settings.environment,
+        }
+    )
+    provider = TracerProvider(resource=resource)
+    provider.add_span_processor(BatchSpanProcessor(Discreet(OTLPSpanExporter(f"{settings.otlp_endpoint}/v1/traces"))))
+    trace.set_tracer_provider(provider)
+    HTTPXClientInstrumentor().instrument()
+    AsyncPGInstrumentor().instrument()  # type: ignore[no-untyped-call]
+
+
+class Discreet(SpanExporter):
+    """Leaves out what instrumentations repeat of people's data: queries of addresses, words of exceptions."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return self._exporter.export([discreet(span) for span in spans])
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+
+def discreet(span: ReadableSpan) -> ReadableSpan:
+    """The span with what may leave the house."""
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=_without_queries(span.attributes or {}),
+        events=[_without_words(event) for event in span.events],
+        links=span.links,
+        kind=span.kind,
+        status=Status(span.status.status_code),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _without_queries(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+    return {
+        name: str(value).partition("?")[0] if name in WITH_QUERY else value
+        for name, value in attributes.items()
+        if name != "url.query"
+    }
+
+
+def _without_words(event: Event) -> Event:
+    kept = {name: value for name, value in (event.attributes or {}).items() if name in SAFE_OF_EXCEPTION}
+    return Event(event.name, kept, event.timestamp)

@@ -1,0 +1,233 @@
+"""Who is calling: access tokens, verified by every service itself with auth's public keys."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, Protocol
+from uuid import UUID
+
+import httpx
+import jwt
+from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, TOKEN_TYPE, AccessClaims
+from fastapi import Depends, Request
+from pydantic import ValidationError
+
+from chassis.problems import ProblemError, unavailable
+
+LEEWAY = 30.0
+"""Seconds by which the clocks of two machines may differ."""
+
+MAX_TOKEN_LENGTH = 4096
+"""Ours have about 600 characters; nobody has to hash a megabyte to learn that it is no token."""
+
+KEYS_AGE = 600.0
+"""Seconds after which the keys are fetched again even if all are known: a withdrawn key must go."""
+
+KEYS_PAUSE = 5.0
+"""Seconds between two fetches: tokens with made-up key ids must not become a load on auth."""
+
+KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+ALLOWED_HEADER = frozenset({"alg", "typ", "kid"})
+"""No `jku`, `x5u`, `jwk` or `crit`: a token does not say where its key comes from."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The person behind a request. `token` is passed on to the services behind, and must not be logged."""
+
+    user_id: UUID
+    email: str = field(repr=False)
+    token: str = field(repr=False)
+    expires_at: datetime
+
+
+class Verifier(Protocol):
+    """Tells whose token it is, or raises the 401 (or 503) to answer with."""
+
+    async def verify(self, token: str) -> Caller: ...
+
+
+class KeySource(Protocol):
+    """The public keys by their id; a different set each time it is asked is fine."""
+
+    async def key(self, kid: str) -> jwt.PyJWK | None: ...
+
+
+class RemoteKeys:
+    """Auth's keys, kept, fetched again when an unknown one is named and when they are old."""
+
+    def __init__(self, jwks_url: str, http: httpx.AsyncClient) -> None:
+        self._url = jwks_url
+        self._http = http
+        self._keys: Mapping[str, jwt.PyJWK] = {}
+        self._fetched_at = -KEYS_AGE
+        self._tried_at = -KEYS_PAUSE
+        self._lock = asyncio.Lock()
+
+    async def key(self, kid: str) -> jwt.PyJWK | None:
+        """The key with that id; 503 if none was ever fetched and auth is away."""
+        now = time.monotonic()
+        if kid not in self._keys or now - self._fetched_at > KEYS_AGE:
+            await self._refresh(kid)
+        if not self._keys:
+            raise unavailable("The keys that tokens are verified with cannot be fetched. Try again shortly.")
+        return self._keys.get(kid)
+
+    async def _refresh(self, kid: str) -> None:
+        async with self._lock:
+            now = time.monotonic()
+            fresh = now - self._fetched_at <= KEYS_AGE
+            if (kid in self._keys and fresh) or now - self._tried_at < KEYS_PAUSE:
+                return
+            self._tried_at = now
+            try:
+                answer = await self._http.get(self._url, timeout=5.0)
+                answer.raise_for_status()
+                keys = parse_jwks(answer.content)
+            except (httpx.HTTPError, ValueError):
+                return  # what is known stays good: auth may be restarting
+            if keys:
+                self._keys, self._fetched_at = keys, now
+
+
+class GivenKeys:
+    """Keys that are known beforehand."""
+
+    def __init__(self, keys: Mapping[str, jwt.PyJWK]) -> None:
+        self._keys = keys
+
+    async def key(self, kid: str) -> jwt.PyJWK | None:
+        return self._keys.get(kid)
+
+
+class TokenVerifier:
+    """Verifies access tokens: EdDSA only, our own issuer, audience and type."""
+
+    def __init__(
+        self,
+        keys: KeySource | str,
+        http: httpx.AsyncClient | None = None,
+        issuer: str = ISSUER,
+        audience: str = AUDIENCE,
+        leeway: float = LEEWAY,
+    ) -> None:
+        if isinstance(keys, str):
+            if http is None:
+                raise TypeError("keys at an address need an HTTP client")
+            keys = RemoteKeys(keys, http)
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._leeway = leeway
+
+    async def verify(self, token: str) -> Caller:
+        """The caller, or a 401 as a `ProblemError`: `auth.token_expired` or `auth.token_invalid`."""
+        key = await self._keys.key(self._kid(token))
+        if key is None or key.algorithm_name != ALGORITHM:
+            raise token_invalid("The token was signed with an unknown key.")
+        try:
+            claims = AccessClaims.model_validate(self._claims(token, key))
+            expires_at = datetime.fromtimestamp(claims.exp, UTC)
+        except jwt.ExpiredSignatureError:
+            raise token_expired() from None
+        except (jwt.PyJWTError, ValidationError, ValueError, TypeError, OverflowError, OSError):
+            raise token_invalid() from None
+        return Caller(user_id=claims.sub, email=claims.email, token=token, expires_at=expires_at)
+
+    def _kid(self, token: str) -> str:
+        if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
+            raise token_invalid()
+        try:
+            header = jwt.get_unverified_header(token)
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            raise token_invalid() from None
+        kid = header.get("kid")
+        if (
+            header.get("alg") != ALGORITHM
+            or str(header.get("typ")).lower() != TOKEN_TYPE
+            or not ALLOWED_HEADER.issuperset(header)
+            or not isinstance(kid, str)
+            or not KID.fullmatch(kid)
+        ):
+            raise token_invalid()
+        return kid
+
+    def _claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
+        return jwt.decode(
+            token,
+            key,
+            algorithms=[ALGORITHM],
+            audience=self._audience,
+            issuer=self._issuer,
+            leeway=self._leeway,
+            options={"require": ["exp", "iat", "iss", "aud", "sub", "jti"], "strict_aud": True},
+        )
+
+
+def parse_jwks(body: bytes | str) -> dict[str, jwt.PyJWK]:
+    """The EdDSA keys of a JWKS document by their id; keys of other kinds are left out. ValueError if it is none."""
+    document = json.loads(body)
+    if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
+        raise ValueError("not a JWKS document")
+    return dict(_signing_keys(document["keys"]))
+
+
+def _signing_keys(entries: Sequence[Any]) -> list[tuple[str, jwt.PyJWK]]:
+    keys = []
+    for entry in entries:
+        try:
+            key = jwt.PyJWK(entry, algorithm=ALGORITHM)
+        except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
+            continue
+        if entry.get("kty") == "OKP" and isinstance(key.key_id, str):
+            keys.append((key.key_id, key))
+    return keys
+
+
+def bearer(request: Request) -> str:
+    """The bearer credential of a request, whichever kind it is; 401 if there is none, or more than one."""
+    given = request.headers.getlist("authorization")
+    if not given:
+        raise token_invalid("Log in first: there is no Authorization header.", challenge='Bearer realm="docqa"')
+    scheme, _, credential = given[0].partition(" ")
+    credential = credential.strip()
+    if len(given) > 1 or scheme.lower() != "bearer" or not credential or " " in credential:
+        raise token_invalid("Send exactly one Authorization header: Bearer and the token.")
+    return credential
+
+
+async def require_caller(request: Request) -> Caller:
+    """The caller of this request. The verifier is `app.state.verifier`, put there by `main.py`."""
+    verifier: Verifier = request.app.state.verifier
+    caller = await verifier.verify(bearer(request))
+    request.state.caller = caller
+    return caller
+
+
+CallerDep = Annotated[Caller, Depends(require_caller)]
+
+
+def token_invalid(
+    detail: str = "The token is not one of ours. Log in again.",
+    challenge: str = 'Bearer realm="docqa", error="invalid_token"',
+) -> ProblemError:
+    """401 `auth.token_invalid`: log in."""
+    return ProblemError(401, "auth.token_invalid", "Not logged in", detail, headers={"WWW-Authenticate": challenge})
+
+
+def token_expired() -> ProblemError:
+    """401 `auth.token_expired`: refresh."""
+    return ProblemError(
+        401,
+        "auth.token_expired",
+        "Token expired",
+        "The token has expired. Refresh it, or log in again.",
+        headers={
+            "WWW-Authenticate": 'Bearer realm="docqa", error="invalid_token", error_description="The token has expired"'
+        },
+    )

@@ -1,0 +1,101 @@
+"""One line in the log, one sample in the metrics and one id for each request."""
+
+import re
+import time
+from typing import Any
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chassis import metrics, telemetry
+from chassis.answering import response_of
+from chassis.ids import uuid7
+from chassis.problems import ProblemError
+
+REQUEST_ID = "X-Request-ID"
+
+SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+MAX_HEADER_BYTES = 64 * 1024
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
+"""Asked every few seconds by machines: logged at debug level only."""
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Observing:
+    """Pure ASGI, outermost: gives the request its id, and tells afterwards how it went."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        seen = _Seen(send, request_id)
+        ids = {"request_id": request_id, "trace_id": telemetry.trace_id()}
+        with structlog.contextvars.bound_contextvars(**{name: value for name, value in ids.items() if value}):
+            try:
+                if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+                    await response_of(_headers_too_large(), request_id)(scope, receive, seen.send)
+                else:
+                    await self._app(scope, receive, seen.send)
+            finally:
+                _tell(scope, seen, status=seen.status or state.get("status", 499))
+
+
+class _Seen:
+    """What went out, and when."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._began = time.perf_counter()
+        self.status = 0
+        self.seconds: float | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID] = self._request_id
+            if headers.get("content-type", "").startswith("text/event-stream"):
+                self.seconds = self.elapsed()  # a stream lasts as long as its reader likes
+        await self._send(message)
+
+    def elapsed(self) -> float:
+        return time.perf_counter() - self._began
+
+
+def _request_id(scope: Scope) -> str:
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    return given.decode() if SANE_ID.fullmatch(given) else uuid7().hex
+
+
+def _tell(scope: Scope, seen: _Seen, *, status: int) -> None:
+    route, method = route_of(scope), scope["method"] if scope["method"] in METHODS else "OTHER"
+    seconds = seen.elapsed() if seen.seconds is None else seen.seconds
+    metrics.HTTP_REQUESTS.labels(method, route, str(status)).inc()
+    metrics.HTTP_SECONDS.labels(method, route).observe(seconds)
+    write = log.debug if route in QUIET else log.info
+    write("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
+
+
+def route_of(scope: Scope) -> str:
+    """The template of the path, never the path: that may hold anything, and each would be a new label."""
+    path = getattr(scope.get("route"), "path", None)
+    return path if isinstance(path, str) else "(none)"
+
+
+def _headers_too_large() -> ProblemError:
+    return ProblemError(
+        431, "request.headers_too_large", "Headers too large", "The headers of the request are too large."
+    )

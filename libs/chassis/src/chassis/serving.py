@@ -1,0 +1,102 @@
+"""Running an app: until SIGTERM, then gracefully, and never for longer than half a minute."""
+
+import asyncio
+import os
+import threading
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from contracts.problems import CONTENT_TYPE
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from chassis.ids import uuid7
+from chassis.observing import REQUEST_ID
+from chassis.problems import ProblemError
+from chassis.settings import ServiceSettings
+
+REQUESTS_GRACE = 12
+"""Seconds that requests under way have left after SIGTERM."""
+
+PROCESS_GRACE = 28.0
+"""Seconds after which the process ends whatever it does: orchestrators kill at 30."""
+
+START_FAILED = 3
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP/1.1 whose answer to what is no HTTP is a problem, too."""
+
+    def send_400_response(self, msg: str) -> None:
+        request_id = uuid7().hex
+        problem = ProblemError(400, "request.malformed", "Malformed request", msg).problem(request_id)
+        body = problem.model_dump_json(exclude_none=True).encode()
+        head = (
+            f"HTTP/1.1 400 Bad Request\r\ncontent-type: {CONTENT_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            f"{REQUEST_ID.lower()}: {request_id}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """Ends with exit code 0 after SIGTERM, tells the app before it waits, and does not tick while idle."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: Any = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        seconds = 0
+        while not await self.on_tick(seconds * 10):
+            try:
+                async with asyncio.timeout(1):
+                    await self._stopping.wait()
+            except TimeoutError:
+                seconds += 1
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal stops gracefully, a second one at once."""
+        del sig, frame
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+        _end_process_in(PROCESS_GRACE)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+
+def serve(app: FastAPI, settings: ServiceSettings) -> None:
+    """Serve until SIGTERM or SIGINT; exits with 3 if the app could not start."""
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http=Protocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,  # chassis.logs has configured logging already
+        access_log=False,  # would repeat queries, and with them the tokens of links
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=75,  # longer than the clients in front keep theirs, or they write into a closed connection
+        timeout_graceful_shutdown=REQUESTS_GRACE,
+        backlog=2048,
+    )
+    server = Server(config, app.state.stopping)
+    server.run()
+    if not server.started:
+        raise SystemExit(START_FAILED)
+
+
+def _end_process_in(seconds: float) -> None:
+    timer = threading.Timer(seconds, os._exit, args=(1,))
+    timer.daemon = True
+    timer.start()
