@@ -7,7 +7,7 @@ the two markers, with `<` and `>` escaped, so that no text can close the block o
 import json
 from collections.abc import Sequence
 
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from models.chat import Message
 
 from qa.passages import Passage
 
@@ -31,13 +31,13 @@ that is not among the documents.
 OPENING, CLOSING = "<documents>", "</documents>"
 
 
-def prompt(question: str, passages: Sequence[Passage], *, previous_question: str | None = None) -> list[BaseMessage]:
+def prompt(question: str, passages: Sequence[Passage], *, previous_question: str | None = None) -> list[Message]:
     """The messages for the chat model; passages are numbered from 1 in the order given."""
     lines = [OPENING, *(_document(number, passage) for number, passage in enumerate(passages, start=1)), CLOSING]
     if previous_question is not None:
         lines += ["", f"<previous_question>{_inert(previous_question)}</previous_question>"]
     lines += ["", f"<question>{_inert(question)}</question>"]
-    return [SystemMessage(content=SYSTEM), HumanMessage(content="\n".join(lines))]
+    return [Message("system", SYSTEM), Message("user", "\n".join(lines))]
 
 
 def _document(number: int, passage: Passage) -> str:

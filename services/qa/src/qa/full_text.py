@@ -1,0 +1,140 @@
+"""The full-text half of the search, and which of the question's words are rare among an owner's passages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import ARRAY, BigInteger, Float, Integer, Text, Uuid, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from qa.evidence import ASKING, TextHit, Word
+from qa.passages import PassageId, Scope
+from qa.tables import OWNER_WORD, TEXT_SEARCH
+
+# How many holders of a word are counted: whoever has more is common, however large the collection.
+COUNTED = 2_000
+# How many passages one search ranks at most; words are taken into it, the rarest first, until they would be more.
+RANKED = 2_000
+# Words of one question that are looked for; a question of 4,000 characters has hundreds.
+WORDS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class TextFindings:
+    """The question's words, the number of passages that the owner has, and the passages that hold the words."""
+
+    words: list[Word]
+    passages: int
+    hits: list[TextHit]
+
+
+class FullText:
+    """Full-text search over one owner's live passages."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def search(self, question: str, scope: Scope, limit: int) -> TextFindings:
+        """The best passages by PostgreSQL's rank, at most `limit`, each with the words of the question it holds."""
+        async with self._engine.connect() as connection:
+            words, passages = await _count_words(connection, question, scope.owner)
+            chosen = _choose(words)
+            hits = await _find(connection, words, chosen, scope, limit) if chosen else []
+        return TextFindings(words=words, passages=passages, hits=hits)
+
+
+async def _count_words(connection: AsyncConnection, question: str, owner: UUID) -> tuple[list[Word], int]:
+    rows = (await connection.execute(_WORDS, {"question": question, "owner": owner})).all()
+    words = [Word(row.stem, row.holders) for row in rows]
+    return words, rows[0].passages if rows else 0
+
+
+def _choose(words: Sequence[Word]) -> list[Word]:
+    """The words to search by: the rarest ones, as many as keep the number of passages to rank bounded."""
+    chosen: list[Word] = []
+    passages = 0
+    for word in sorted(words, key=lambda word: word.holders):
+        if not word.holders or word.stem in ASKING:
+            continue
+        passages += word.holders
+        if chosen and passages > RANKED:
+            break
+        chosen.append(word)
+    return chosen
+
+
+async def _find(
+    connection: AsyncConnection, words: Sequence[Word], chosen: Sequence[Word], scope: Scope, limit: int
+) -> list[TextHit]:
+    rows = await connection.execute(
+        _PASSAGES,
+        {
+            "owner": scope.owner,
+            "search": f"{_quoted(OWNER_WORD + str(scope.owner))} & ({_any_of(chosen)})",
+            "ranked_by": _any_of(chosen),
+            "stems": [word.stem for word in words],
+            "excluded": sorted(scope.excluded),
+            "asked": None if scope.documents is None else sorted(scope.documents),
+            "limit": limit,
+        },
+    )
+    return [TextHit(PassageId(*row[:3]), frozenset(row.found), row.rank) for row in rows]
+
+
+def _any_of(words: Sequence[Word]) -> str:
+    return " | ".join(_quoted(word.stem) for word in words)
+
+
+def _quoted(stem: str) -> str:
+    """A stem as PostgreSQL reads it in a `tsquery`, whatever characters it has."""
+    escaped = stem.replace("\\", "\\\\").replace("'", "''")
+    return f"'{escaped}'"
+
+
+_WORDS = text(f"""
+    WITH words AS (
+        SELECT stem, '''' || replace(replace(stem, '\\', '\\\\'), '''', '''''') || '''' AS quoted
+        FROM unnest(tsvector_to_array(to_tsvector('{TEXT_SEARCH}', :question))) AS stem
+        ORDER BY length(stem) DESC LIMIT {WORDS}
+    )
+    SELECT stem,
+           (SELECT count(*) FROM (
+               SELECT FROM passages
+               WHERE search @@ ('''{OWNER_WORD}' || :owner || ''' & ' || quoted)::tsquery AND owner_id = :owner
+               LIMIT {COUNTED}) AS holders) AS holders,
+           (SELECT coalesce(sum(chunk_count), 0) FROM searchable_documents WHERE owner_id = :owner) AS passages
+    FROM words
+""").bindparams(  # noqa: S608 - constants of ours; values are parameters
+    bindparam("question", type_=Text()), bindparam("owner", type_=Uuid())
+).columns(stem=Text(), holders=BigInteger(), passages=BigInteger())  # fmt: skip
+
+_PASSAGES = (
+    text(f"""
+    SELECT best.document_id, best.version, best.ordinal, best.rank,
+           ARRAY(SELECT unnest(tsvector_to_array(best.search)) INTERSECT SELECT unnest(:stems)) AS found
+    FROM (
+        SELECT held.*, ts_rank(held.search, CAST(:ranked_by AS tsquery)) AS rank
+        FROM (
+            SELECT p.document_id, p.version, p.ordinal, p.search
+            FROM passages p
+            JOIN searchable_documents d ON d.document_id = p.document_id AND d.version = p.version
+            WHERE p.search @@ CAST(:search AS tsquery)
+              AND p.owner_id = :owner AND d.owner_id = :owner
+              AND p.document_id <> ALL(:excluded)
+              AND (:asked IS NULL OR p.document_id = ANY(:asked))
+            LIMIT {RANKED}
+        ) AS held
+        ORDER BY rank DESC LIMIT :limit
+    ) AS best
+""")
+    .bindparams(
+        bindparam("stems", type_=ARRAY(Text())),
+        bindparam("ranked_by", type_=Text()),
+        bindparam("search", type_=Text()),
+        bindparam("owner", type_=Uuid()),
+        bindparam("excluded", type_=ARRAY(Uuid())),
+        bindparam("asked", type_=ARRAY(Uuid())),
+        bindparam("limit", type_=Integer()),
+    )
+    .columns(document_id=Uuid(), version=Integer(), ordinal=Integer(), rank=Float(), found=ARRAY(Text()))
+)
