@@ -1,0 +1,74 @@
+"""The factory of embedding models, used by embedder and qa alike."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from chassis.failures import Misconfigured
+from numpy.typing import NDArray
+
+from models.failures import MISCONFIGURED
+from models.known import KNOWN, KnownModel
+from models.settings import ModelSettings
+
+
+class Embeddings(Protocol):
+    """Texts to vectors of length 1.
+
+    `evidence_floor` is the cosine below which a passage is no evidence for a question. Trouble is raised as one of
+    chassis' failures, with a code of `models.failures`.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    @property
+    def evidence_floor(self) -> float: ...
+
+    async def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """One row a text, in their order: (n, dimension)."""
+        ...
+
+    async def embed_question(self, question: str) -> NDArray[np.float32]:
+        """One vector: (dimension,). Tried again, `provider_retries` times, for somebody waits."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def open_embeddings(settings: ModelSettings) -> Embeddings:
+    """The embedding model that the settings name. A remote one is contacted and its library loaded with the first call.
+
+    Raises `Misconfigured` if it cannot be used at all: not installed, or of unknown dimension.
+    """
+    known = describe(settings)
+    if settings.embedding_model == "local":
+        from models.local import LocalEmbeddings
+
+        return LocalEmbeddings(threads=settings.embedding_threads, evidence_floor=known.evidence_floor)
+    from models.remote_embeddings import RemoteEmbeddings
+
+    return RemoteEmbeddings(settings, known)
+
+
+def describe(settings: ModelSettings) -> KnownModel:
+    """Dimension and evidence floor of the embedding model named, without opening it."""
+    known = KNOWN.get(settings.embedding_model)
+    dimension = settings.embedding_dimension or (known.dimension if known else None)
+    if dimension is None or (settings.embedding_model == "local" and known and dimension != known.dimension):
+        raise Misconfigured(
+            MISCONFIGURED,
+            f"Set DOCQA_EMBEDDING_DIMENSION: how many numbers a vector of {settings.embedding_model} has"
+            + (f" is {known.dimension}." if known else " is not known."),
+        )
+    floor = settings.evidence_floor
+    if floor is None:
+        floor = known.evidence_floor if known else UNMEASURED_FLOOR
+    return KnownModel(dimension=dimension, evidence_floor=floor)
+
+
+UNMEASURED_FLOOR = 0.2
+"""For models that nobody has measured: low, for a passage wrongly kept is still judged by the chat model."""

@@ -1,0 +1,72 @@
+"""OpenAI, and every server that speaks its protocol."""
+
+from typing import TYPE_CHECKING
+
+from chassis.failures import Failure
+from pydantic import SecretStr
+
+from models.chains import chain_of
+from models.failures import bad_answer, from_status, no_key, out_of_time, unreachable
+from models.opening import keep_to_ourselves
+from models.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+
+
+def open_embeddings(settings: ModelSettings, model: str, dimensions: int | None) -> "OpenAIEmbeddings":
+    """`dimensions` only if the model is to give another number of them than its own."""
+    key = _key(settings)
+    keep_to_ourselves()
+    from langchain_openai import OpenAIEmbeddings
+
+    return OpenAIEmbeddings(
+        model=model,
+        dimensions=dimensions,
+        openai_api_key=key,
+        openai_api_base=settings.openai_base_url,
+        max_retries=0,
+        request_timeout=settings.provider_timeout,
+        chunk_size=settings.provider_texts_per_call,
+        # True would fetch tiktoken's tables from the network, and send tokens where many servers want text.
+        check_embedding_ctx_length=False,
+    )
+
+
+def open_chat(settings: ModelSettings, model: str) -> "ChatOpenAI":
+    key = _key(settings)
+    keep_to_ourselves()
+    from langchain_openai import ChatOpenAI
+
+    return ChatOpenAI(
+        model=model,
+        api_key=key,
+        base_url=settings.openai_base_url,
+        max_retries=0,
+        timeout=settings.provider_timeout,
+        stream_usage=True,
+        use_responses_api=False,
+    )
+
+
+def failure(error: Exception, time_limit: float) -> Failure:
+    """What an error of LangChain's, OpenAI's or httpx's means."""
+    import httpx
+    import openai
+
+    for cause in chain_of(error):
+        if isinstance(cause, openai.APITimeoutError | httpx.TimeoutException):
+            return out_of_time(time_limit)
+        if isinstance(cause, openai.APIStatusError):
+            return from_status(cause.status_code, cause.response.headers)
+        if isinstance(cause, openai.APIConnectionError | httpx.TransportError):
+            return unreachable()
+    return bad_answer(type(error).__name__)
+
+
+def _key(settings: ModelSettings) -> SecretStr:
+    if settings.openai_api_key is not None:
+        return settings.openai_api_key
+    if settings.openai_base_url is None:
+        raise no_key("DOCQA_OPENAI_API_KEY")
+    return SecretStr("none")  # a server of one's own often wants no key, the library always one

@@ -1,0 +1,30 @@
+"""Remote models are opened with their first call, in a thread: loading LangChain takes two seconds and 80 MB."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class OnFirstUse(Generic[T]):
+    """Something opened once, when it is first needed; a failure to open it is raised, and tried again next time."""
+
+    def __init__(self, open_it: Callable[[], T]) -> None:
+        self._open = open_it
+        self._opening = asyncio.Lock()
+        self._opened: T | None = None
+
+    async def get(self) -> T:
+        if self._opened is None:
+            async with self._opening:
+                if self._opened is None:
+                    self._opened = await asyncio.to_thread(self._open)
+        return self._opened
+
+
+def keep_to_ourselves() -> None:
+    """Documents and questions go to the provider and to nobody else, whatever the environment says of LangSmith."""
+    os.environ["LANGSMITH_TRACING"] = "false"
+    os.environ["LANGCHAIN_TRACING_V2"] = "false"

@@ -1,0 +1,72 @@
+"""Embeddings by a provider."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.answers import checked_vectors
+from models.calling import Caller, with_retries
+from models.known import KNOWN, KnownModel
+from models.opening import OnFirstUse
+from models.providers import PROVIDERS
+from models.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings as LangChainEmbeddings
+
+
+class RemoteEmbeddings:
+    """Sends `provider_texts_per_call` texts a call, `provider_in_flight` calls at a time."""
+
+    def __init__(self, settings: ModelSettings, known: KnownModel) -> None:
+        self.name = settings.embedding_model
+        self.dimension = known.dimension
+        self.evidence_floor = known.evidence_floor
+        self._texts_per_call = settings.provider_texts_per_call
+        self._retries = settings.provider_retries
+        kind, _, model = self.name.partition(":")
+        provider = PROVIDERS[kind]
+        own = KNOWN.get(self.name)
+        dimensions = known.dimension if own is not None and own.dimension != known.dimension else None
+        self._model: OnFirstUse[LangChainEmbeddings] = OnFirstUse(
+            lambda: provider.open_embeddings(settings, model, dimensions)
+        )
+        self._caller = Caller(
+            provider=kind,
+            operation="embed",
+            in_flight=settings.provider_in_flight,
+            time_limit=settings.provider_timeout,
+            classify=lambda error: provider.failure(error, settings.provider_timeout),
+        )
+
+    async def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        model = await self._model.get()
+        calls = [texts[start : start + self._texts_per_call] for start in range(0, len(texts), self._texts_per_call)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._embed(model, call)) for call in calls]
+        except ExceptionGroup as group_of_one:
+            raise group_of_one.exceptions[0] from None
+        return np.concatenate([task.result() for task in tasks]) if tasks else np.empty((0, self.dimension), np.float32)
+
+    async def embed_question(self, question: str) -> NDArray[np.float32]:
+        model = await self._model.get()
+        return await with_retries(partial(self._embed_question, model, question), self._retries)
+
+    async def close(self) -> None:
+        """Nothing to close: the libraries keep their connections for the life of the process."""
+
+    async def _embed(self, model: "LangChainEmbeddings", texts: Sequence[str]) -> NDArray[np.float32]:
+        async with self._caller.place():
+            answer = await self._caller.within(model.aembed_documents(list(texts)))
+            return checked_vectors(answer, count=len(texts), dimension=self.dimension)
+
+    async def _embed_question(self, model: "LangChainEmbeddings", question: str) -> NDArray[np.float32]:
+        async with self._caller.place():
+            answer = await self._caller.within(model.aembed_query(question))
+            vectors: NDArray[np.float32] = checked_vectors([answer], count=1, dimension=self.dimension)[0]
+            return vectors

@@ -1,0 +1,62 @@
+"""How a stub provider behaves, and what it has seen."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Literal
+
+Fault = Literal["hang", "html", "cut", "drip", "wrong_dimension", "wrong_count", "nan", "empty", "not_json", "no_end"]
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """One way to answer. Without fault or status: after `delay` seconds, properly."""
+
+    delay: float = 0.0
+    between: float = 0.0
+    """Seconds between two pieces of a streamed answer."""
+    status: int | None = None
+    retry_after: str | None = None
+    fault: Fault | None = None
+    answer: str = "The first passage says so [1]."
+    pieces: int = 4
+
+
+@dataclass
+class Seen:
+    """What came in, safe to read from another thread."""
+
+    calls: int = 0
+    in_flight: int = 0
+    most_in_flight: int = 0
+    texts: list[str] = field(default_factory=list)
+    texts_per_call: list[int] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+
+
+class Script:
+    """What is answered next: the queued behaviours first, each once, then the usual one, for ever."""
+
+    def __init__(self) -> None:
+        self.usual = Behaviour()
+        self.seen = Seen()
+        self._queued: list[Behaviour] = []
+        self._lock = threading.Lock()
+
+    def then(self, *behaviours: Behaviour) -> None:
+        with self._lock:
+            self._queued.extend(behaviours)
+
+    def reset(self) -> None:
+        with self._lock:
+            self.usual, self._queued, self.seen = Behaviour(), [], Seen()
+
+    def arrived(self) -> Behaviour:
+        with self._lock:
+            self.seen.calls += 1
+            self.seen.in_flight += 1
+            self.seen.most_in_flight = max(self.seen.most_in_flight, self.seen.in_flight)
+            return self._queued.pop(0) if self._queued else self.usual
+
+    def left(self) -> None:
+        with self._lock:
+            self.seen.in_flight -= 1
