@@ -12,6 +12,10 @@ DEFAULT_RETRY_AFTER = 5.0
 """Seconds after which asking again is worth it when nobody knows better: a restart of a store takes about as long."""
 
 
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="docqa"'}
+"""What a 401 must carry (RFC 9110, section 11.6.1)."""
+
+
 @dataclass(frozen=True)
 class ErrorEntry:
     """One line of the table error -> answer. The detail is the error's own `detail`, or else its message."""
@@ -97,5 +101,9 @@ def describe(error: Exception, entries: Mapping[type[Exception], ErrorEntry]) ->
         entry.code,
         entry.title,
         str(getattr(error, "detail", None) or error),
-        headers={**getattr(error, "headers", {}), **(retry_after_header(retry_after) if wants_retry else {})},
+        headers={
+            **(CHALLENGE if entry.status == 401 else {}),
+            **getattr(error, "headers", {}),
+            **(retry_after_header(retry_after) if wants_retry else {}),
+        },
     )
