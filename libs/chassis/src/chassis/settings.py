@@ -43,6 +43,8 @@ SHARED_NAMES = frozenset(
         "DOCQA_GOOGLE_BASE_URL",
         "DOCQA_HOST",
         "DOCQA_KAFKA",
+        "DOCQA_KAFKA_FETCH_MAX_WAIT_MS",
+        "DOCQA_KAFKA_SESSION_TIMEOUT_MS",
         "DOCQA_LOG_LEVEL",
         "DOCQA_OBJECT_STORE",
         "DOCQA_OPENAI_API_KEY",
@@ -117,6 +119,12 @@ class ServiceSettings(BaseSettings):
         repr=False, description="The service's own database: postgresql+asyncpg://role:password@host/database."
     )
     kafka: str = Field(description="Kafka bootstrap servers, host:port, separated by commas.")
+    kafka_fetch_max_wait_ms: int = Field(
+        default=500, ge=1, le=60_000, description="How long a broker may hold an empty fetch; 25 on the embedded one."
+    )
+    kafka_session_timeout_ms: int = Field(
+        default=6000, ge=1000, le=60_000, description="After how much silence a consumer's partitions go to another."
+    )
     auth_url: HttpUrl = Field(description="Where the auth service listens; its public keys are fetched from there.")
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error."
