@@ -109,7 +109,7 @@ class Answering:
             body.refuse_announced()
             await self._app(scope, body.receive, answer.send)
         except ClientDisconnect:
-            scope.setdefault("state", {})["status"] = CLIENT_CLOSED
+            return  # there is nobody left to answer
         except Exception as error:
             if answer.started:
                 log.error("answer broken off", exc_info=error)
@@ -125,6 +125,7 @@ class _Body:
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"0")
         self._announced = int(length) if length.isdigit() and len(length) < 20 else 0
+        self._state = scope.setdefault("state", {})
         self._receive = receive
         self._limit = limit
         self._read = 0
@@ -137,9 +138,11 @@ class _Body:
 
     async def receive(self) -> Message:
         message = await self._receive()
+        if message["type"] == "http.disconnect" and not self.complete:
+            self._state["client_gone"] = True
         self._note(message)
         if self._limit is not None and self._read > self._limit:
-            raise too_large()
+            raise HTTPException(413)  # the one error that FastAPI lets through while it reads a body
         return message
 
     async def discard(self) -> None:

@@ -9,7 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis import metrics, telemetry
-from chassis.answering import response_of
+from chassis.answering import CLIENT_CLOSED, response_of
 from chassis.ids import uuid7
 from chassis.problems import ProblemError
 
@@ -49,7 +49,7 @@ class Observing:
                 else:
                     await self._app(scope, receive, seen.send)
             finally:
-                _tell(scope, seen, status=seen.status or state.get("status", 499))
+                _tell(scope, seen, status=CLIENT_CLOSED if state.get("client_gone") else seen.status or CLIENT_CLOSED)
 
 
 class _Seen:
@@ -75,6 +75,11 @@ class _Seen:
         return time.perf_counter() - self._began
 
 
+def current_request_id() -> str:
+    """The id of the request being answered; empty outside of any."""
+    return str(structlog.contextvars.get_contextvars().get("request_id", ""))
+
+
 def _request_id(scope: Scope) -> str:
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
     return given.decode() if SANE_ID.fullmatch(given) else uuid7().hex
@@ -91,7 +96,9 @@ def _tell(scope: Scope, seen: _Seen, *, status: int) -> None:
 
 def route_of(scope: Scope) -> str:
     """The template of the path, never the path: that may hold anything, and each would be a new label."""
-    path = getattr(scope.get("route"), "path", None)
+    # A router that was included knows only its own part of the path; FastAPI keeps the whole beside it.
+    whole = scope.get("fastapi", {}).get("effective_route_context")
+    path = getattr(whole or scope.get("route"), "path", None)
     return path if isinstance(path, str) else "(none)"
 
 

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from chassis import telemetry
 from chassis.answering import Answering, Answers, response_of
 from chassis.health import Check, examine
-from chassis.observing import REQUEST_ID, Observing
+from chassis.observing import REQUEST_ID, Observing, current_request_id
 from chassis.problems import ErrorEntry, ProblemError, retry_after_header
 from chassis.serving import serve
 from chassis.settings import ServiceSettings
@@ -77,7 +77,7 @@ def create_app(
     app.state.settings = settings
     app.state.answers = answers
     app.state.stopping = asyncio.Event()
-    app.include_router(_operations(readiness or {}, liveness or {}))
+    app.include_router(_operations({} if readiness is None else readiness, {} if liveness is None else liveness))
     for router in routers:
         app.include_router(router)
     telemetry.observe_app(app, settings)
@@ -162,6 +162,6 @@ class _Cors(CORSMiddleware):
         if response.status_code < 400:
             return response
         detail = "This origin, method or header is not allowed; DOCQA_CORS_ORIGINS names the origins that are."
-        refused = response_of(ProblemError(400, "cors.refused", "Not allowed", detail), "")
+        refused = response_of(ProblemError(400, "cors.refused", "Not allowed", detail), current_request_id())
         refused.headers["Vary"] = "Origin"
         return refused
