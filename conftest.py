@@ -31,6 +31,8 @@ from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
 if TYPE_CHECKING:
     from chassis.objects import LocalFiles
 
+pytest_plugins = ["tests.stubs.fixtures"]
+
 PARTITIONS = {topic.name: topic.partitions for topic in TOPICS}
 
 
