@@ -8,7 +8,7 @@ from chassis.failures import Misconfigured
 from numpy.typing import NDArray
 
 from models.failures import MISCONFIGURED
-from models.known import KNOWN, KnownModel
+from models.known import KNOWN, UNMEASURED_FLOOR, KnownModel
 from models.settings import ModelSettings
 
 
@@ -57,18 +57,21 @@ def open_embeddings(settings: ModelSettings) -> Embeddings:
 def describe(settings: ModelSettings) -> KnownModel:
     """Dimension and evidence floor of the embedding model named, without opening it."""
     known = KNOWN.get(settings.embedding_model)
-    dimension = settings.embedding_dimension or (known.dimension if known else None)
-    if dimension is None or (settings.embedding_model == "local" and known and dimension != known.dimension):
+    own_floor = known.evidence_floor if known else UNMEASURED_FLOOR
+    floor = own_floor if settings.evidence_floor is None else settings.evidence_floor
+    return KnownModel(_dimension(settings, known), floor)
+
+
+def _dimension(settings: ModelSettings, known: KnownModel | None) -> int:
+    told = settings.embedding_dimension
+    if settings.embedding_model == "local" and known and told not in (None, known.dimension):
+        raise Misconfigured(
+            MISCONFIGURED, f"The local model gives {known.dimension} numbers: unset DOCQA_EMBEDDING_DIMENSION."
+        )
+    dimension = told or (known.dimension if known else None)
+    if dimension is None:
         raise Misconfigured(
             MISCONFIGURED,
-            f"Set DOCQA_EMBEDDING_DIMENSION: how many numbers a vector of {settings.embedding_model} has"
-            + (f" is {known.dimension}." if known else " is not known."),
+            f"Set DOCQA_EMBEDDING_DIMENSION: nobody told us how many numbers {settings.embedding_model} gives.",
         )
-    floor = settings.evidence_floor
-    if floor is None:
-        floor = known.evidence_floor if known else UNMEASURED_FLOOR
-    return KnownModel(dimension=dimension, evidence_floor=floor)
-
-
-UNMEASURED_FLOOR = 0.2
-"""For models that nobody has measured: low, for a passage wrongly kept is still judged by the chat model."""
+    return dimension

@@ -48,8 +48,8 @@ class LocalEmbeddings:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, texts)
 
     async def embed_question(self, question: str) -> NDArray[np.float32]:
-        vectors = await self.embed_texts([question])
-        return vectors[0]
+        vector: NDArray[np.float32] = (await self.embed_texts([question]))[0]
+        return vector
 
     async def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
