@@ -1,0 +1,97 @@
+"""Ingest, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+
+import httpx
+from chassis import logs, telemetry
+from chassis.database import Sessions, check_of, create_engine, create_sessions
+from chassis.identity import TokenVerifier
+from chassis.migrating import refuse_wrong_schema
+from chassis.objects import ObjectStore, open_store
+from chassis.settings import load
+from chassis.web import create_app as create_web_app
+from chassis.web import serve
+from fastapi import FastAPI
+from messaging.chores import Chore
+from messaging.delivery import Delivery
+from messaging.outbox import Outbox
+from messaging.workers import Work
+
+from ingest.errors import ERRORS
+from ingest.parsing import ParseDocument
+from ingest.readers import Readers
+from ingest.routes import router
+from ingest.settings import IngestSettings
+from ingest.showing import ShowChunks
+from ingest.subscribers import Subscribers
+from ingest.tidying import remove_old_scratch, remove_orphans
+from ingest.workers import Drop, Parse, Purge, Sweep
+
+
+def create_app(settings: IngestSettings) -> FastAPI:
+    """The service. Its database must be migrated; broker, object store and auth may be away."""
+    telemetry.configure(settings)
+    engine = create_engine(settings)
+    sessions = create_sessions(engine)
+    store = open_store(settings)
+    readers = Readers(settings.pdf_engine)
+    outbox = Outbox(settings.service)
+    http = httpx.AsyncClient()
+    delivery = Delivery(
+        settings.service,
+        settings,
+        engine,
+        sessions=sessions,
+        subscriptions=Subscribers(outbox).subscriptions(),
+        works=works(settings, sessions, store=store, readers=readers, outbox=outbox),
+        chores=[Chore(name="remove_orphans", every=timedelta(days=1), run=partial(remove_orphans, store=store))],
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await refuse_wrong_schema(engine, settings.service)
+        remove_old_scratch()
+        try:
+            async with readers.running(), delivery.running():
+                yield
+        finally:
+            await http.aclose()
+            await engine.dispose()
+
+    app = create_web_app(
+        settings,
+        routers=[router],
+        lifespan=lifespan,
+        readiness={"database": check_of(engine), "object_store": store.check, **delivery.readiness},
+        liveness=delivery.liveness,
+        errors=ERRORS,
+    )
+    app.state.verifier = TokenVerifier(f"{settings.auth_url}/.well-known/jwks.json", http)
+    app.state.show_chunks = ShowChunks(sessions, store)
+    return app
+
+
+def works(
+    settings: IngestSettings, sessions: Sessions, *, store: ObjectStore, readers: Readers, outbox: Outbox
+) -> list[Work]:
+    """All that ingest works on."""
+    parse = ParseDocument(store=store, readers=readers, settings=settings)
+    return [
+        Parse(parse, store=store, outbox=outbox, concurrency=settings.readers),
+        Drop(sessions, store),
+        Purge(sessions, store=store, outbox=outbox),
+        Sweep(store=store, outbox=outbox),
+    ]
+
+
+def main() -> None:
+    settings = load(IngestSettings)
+    logs.configure(settings.service, settings.log_level)
+    serve(create_app(settings), settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Reading PDFs with pdfium: fast and forgiving, but a hostile file can take the whole process down."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pypdfium2  # type: ignore[import-untyped]
+import pypdfium2.raw as pdfium  # type: ignore[import-untyped]
+
+from ingest.limits import Limits
+from ingest.verdicts import CannotRead, Refused, Verdict
+
+
+def read_pages(source: Path, limits: Limits) -> Iterator[str | None]:
+    """The text of each page in turn; None for a page that pdfium cannot read.
+
+    Raises `CannotRead` if pdfium makes nothing of the file, `Refused` if the document is at fault.
+    """
+    document = _open(source)
+    count = len(document)
+    if count == 0:
+        raise CannotRead
+    if count > limits.max_pages:
+        raise Refused(Verdict.TOO_MANY_PAGES)
+    for index in range(count):
+        yield _page_text(document, index, limits)
+
+
+def _open(source: Path) -> pypdfium2.PdfDocument:
+    try:
+        return pypdfium2.PdfDocument(source)
+    except pypdfium2.PdfiumError as error:
+        if error.err_code == pdfium.FPDF_ERR_PASSWORD:
+            raise Refused(Verdict.ENCRYPTED) from None
+        raise CannotRead from error
+
+
+def _page_text(document: pypdfium2.PdfDocument, index: int, limits: Limits) -> str | None:
+    try:
+        page = document[index]
+    except pypdfium2.PdfiumError:
+        return None
+    try:
+        return _text_of(page, limits)
+    except pypdfium2.PdfiumError:
+        return None
+    finally:
+        page.close()
+
+
+def _text_of(page: pypdfium2.PdfPage, limits: Limits) -> str:
+    text_page = page.get_textpage()
+    try:
+        if text_page.count_chars() > limits.max_characters:
+            raise Refused(Verdict.TOO_MUCH_TEXT)
+        return str(text_page.get_text_range())
+    finally:
+        text_page.close()

@@ -1,0 +1,95 @@
+"""Reading documents in processes that can be killed, and what it means when one of them dies."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from chassis.failures import Failure, Permanent, Transient
+
+from ingest.extracting import Extracted, Extraction
+from ingest.nursery_process import NurseryProcess
+from ingest.reading import PDF, Engine
+from ingest.verdicts import Verdict
+
+_GRACE_SECONDS = 5.0
+"""A reader whose wall time is up ends itself. If it has not by then, its whole nursery is ended."""
+
+
+class Readers:
+    """Reads each document in a process of its own, forked from one that is kept ready."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._nursery: NurseryProcess | None = None
+        self._starting = asyncio.Lock()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Have a nursery ready before the first document comes, and none left behind."""
+        warming = asyncio.create_task(self._ready_nursery())
+        try:
+            yield
+        finally:
+            warming.cancel()
+            await asyncio.wait([warming])
+            if self._nursery is not None:
+                await self._nursery.stop()
+
+    async def extract(self, wanted: Extraction) -> Extracted:
+        """Read a document; its results are in `wanted.folder` then.
+
+        Raises `Permanent` with a verdict if the document is the reason that it cannot be read, `Transient` if the
+        machine is. A PDF that takes pdfium down is tried with pypdf.
+        """
+        status = await self._read(wanted)
+        if status == 0:
+            return await _answer(wanted.answer_file)
+        failure = _failure(status)
+        if failure is not None:
+            raise failure
+        if wanted.media_type == PDF and wanted.engine is Engine.PDFIUM:
+            return await self.extract(replace(wanted, engine=Engine.PYPDF))
+        raise _refusal(Verdict.TOO_COMPLEX)
+
+    async def _read(self, wanted: Extraction) -> int:
+        nursery = await self._ready_nursery()
+        try:
+            async with asyncio.timeout(wanted.limits.wall_seconds + _GRACE_SECONDS):
+                return await nursery.read(wanted)
+        except TimeoutError:
+            await nursery.stop()
+            return -signal.SIGALRM
+
+    async def _ready_nursery(self) -> NurseryProcess:
+        async with self._starting:
+            if self._nursery is None or not self._nursery.is_alive:
+                self._nursery = await NurseryProcess.start(self._engine)
+            return self._nursery
+
+
+async def _answer(file: Path) -> Extracted:
+    extracted = Extracted.from_json(await asyncio.to_thread(file.read_bytes))
+    if extracted.verdict is not None:
+        raise _refusal(extracted.verdict)
+    return extracted
+
+
+def _failure(status: int) -> Failure | None:
+    """Why a reader ended that did not finish; None if it crashed, for which the document may be the reason."""
+    match -status:
+        case signal.SIGXCPU:
+            return _refusal(Verdict.TOO_COMPLEX)
+        case signal.SIGALRM:
+            return Transient("processing.timeout", "Reading it took too long on a busy machine.")
+        case signal.SIGKILL:
+            return Transient("processing.interrupted", "The machine ended the process that read it.")
+    if status > 0:
+        return Transient("processing.interrupted", "The process that read it could not finish.")
+    return None
+
+
+def _refusal(verdict: Verdict) -> Permanent:
+    return Permanent(verdict, verdict.detail)
