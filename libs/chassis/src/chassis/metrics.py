@@ -50,6 +50,10 @@ UPLOAD_TO_READY_SECONDS = histogram(
     "docqa_upload_to_ready_seconds", "Time from the acceptance of an upload to its first `ready`.", (), SLOW
 )
 
+RECONCILER_ROUNDS = counter(
+    "docqa_reconciler_rounds", "Documents and deletions that did not move and were asked for again.", ["what"]
+)
+
 OUTBOX_DEPTH = gauge("docqa_outbox_depth", "Facts said and not yet sent to the broker.")
 OUTBOX_OLDEST_SECONDS = gauge("docqa_outbox_oldest_seconds", "Age of the oldest fact that is not yet sent; 0 if none.")
 OUTBOX_SENT = counter("docqa_outbox_sent", "Facts sent to the broker.", ["type"])
