@@ -1,0 +1,204 @@
+"""Taking the parts of an upload: each goes straight into the object store, and is judged alone."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID
+
+from chassis.finishing import to_the_end
+from chassis.ids import uuid7
+from chassis.objects import ObjectStore
+from contracts.documents import RejectedFile
+from contracts.objects import About, about_key, raw_key
+
+from gateway import filenames, filetypes
+from gateway.errors import TooManyFiles
+from gateway.multipart import Multipart, PartHead
+
+FIELD = "files"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one upload may bring."""
+
+    max_file_bytes: int
+    max_files: int
+
+    @property
+    def max_body_bytes(self) -> int:
+        """A body beyond this holds nothing that could be accepted as a whole: parts' headers have their room."""
+        return self.max_files * (self.max_file_bytes + 16 * 1024) + 16 * 1024
+
+
+@dataclass(frozen=True)
+class Received:
+    """A file that lies in the object store, not yet a document."""
+
+    document_id: UUID
+    filename: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """What came of one part; `digest` tells it from other content under the same name."""
+
+    outcome: Received | RejectedFile
+    digest: str
+
+
+class _TooLarge(Exception):
+    """The file has more bytes than are taken."""
+
+
+class Intake:
+    """Receives the parts of one upload. Without a store nothing is kept: for a call that was answered before."""
+
+    def __init__(self, *, owner: UUID, limits: Limits, store: ObjectStore | None) -> None:
+        self._owner = owner
+        self._limits = limits
+        self._store = store
+        self._begun: list[UUID] = []
+
+    @property
+    def begun(self) -> list[UUID]:
+        """Every document id under which an object was, or may have been, stored."""
+        return list(self._begun)
+
+    async def receive(self, form: Multipart) -> list[Part]:
+        """All parts, in their order. Raises `TooManyFiles` and `MalformedBody`."""
+        parts: list[Part] = []
+        while (head := await form.next_part()) is not None:
+            if len(parts) == self._limits.max_files:
+                raise TooManyFiles(self._limits.max_files)
+            parts.append(await self._take(head, form.data()))
+        return parts
+
+    async def _take(self, head: PartHead, data: AsyncIterator[bytes]) -> Part:
+        filename = filenames.clean(head.filename or "")
+        if head.name != FIELD or not head.filename:
+            return _refused(head, b"", _no_file(head, filename))
+        first = await _first(data)
+        if not first:
+            return _refused(head, first, RejectedFile(filename=filename, code="upload.empty", detail="It is empty."))
+        media_type = filetypes.judge(head=first, filename=filename, declared=head.declared_type)
+        if media_type is None:
+            return _refused(head, first, _unsupported(filename))
+        try:
+            received = await self._keep(filename, media_type, first, data)
+        except _TooLarge:
+            return _refused(head, first, _too_large(filename, self._limits.max_file_bytes))
+        return Part(outcome=received, digest=f"{received.sha256} {filename}")
+
+    async def _keep(self, filename: str, media_type: str, first: bytes, data: AsyncIterator[bytes]) -> Received:
+        document = uuid7()
+        counted = _Counted(first, data, self._limits.max_file_bytes)
+        if self._store is None:
+            async for _ in counted:
+                pass
+        else:
+            self._begun.append(document)
+            await self._store.put(raw_key(self._owner, document), aiter(counted))
+        received = Received(
+            document_id=document,
+            filename=filename,
+            media_type=media_type,
+            size_bytes=counted.size,
+            sha256=counted.hexdigest(),
+        )
+        if self._store is not None:
+            await self._describe(self._store, received)
+        return received
+
+    async def _describe(self, store: ObjectStore, received: Received) -> None:
+        about = About(
+            filename=received.filename,
+            media_type=received.media_type,
+            size_bytes=received.size_bytes,
+            sha256=received.sha256,
+        )
+        await store.put(about_key(self._owner, received.document_id), _once(about.model_dump_json().encode()))
+
+
+async def discard(store: ObjectStore, owner: UUID, documents: Iterable[UUID]) -> None:
+    """Remove what was stored for these ids; to the end, also if the caller is cancelled."""
+    await to_the_end(_discard(store, owner, list(documents)))
+
+
+def fingerprint(parts: Iterable[Part]) -> str:
+    """The same for the same parts in the same order alone."""
+    return sha256("\n".join(part.digest for part in parts).encode()).hexdigest()
+
+
+async def _discard(store: ObjectStore, owner: UUID, documents: list[UUID]) -> None:
+    keys = [key(owner, document) for document in documents for key in (about_key, raw_key)]
+    await asyncio.gather(*(store.delete(key) for key in keys))
+
+
+class _Counted:
+    """The bytes of a file on their way: counted, hashed, and refused beyond the limit."""
+
+    def __init__(self, first: bytes, rest: AsyncIterator[bytes], most: int) -> None:
+        self._first = first
+        self._rest = rest
+        self._most = most
+        self._hash = sha256()
+        self.size = 0
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._count(self._first)
+        async for piece in self._rest:
+            yield self._count(piece)
+
+    def _count(self, piece: bytes) -> bytes:
+        self.size += len(piece)
+        if self.size > self._most:
+            raise _TooLarge
+        self._hash.update(piece)
+        return piece
+
+
+async def _first(data: AsyncIterator[bytes]) -> bytes:
+    """Enough to judge by, or all there is."""
+    first = bytearray()
+    async for piece in data:
+        first += piece
+        if len(first) >= filetypes.HEAD_BYTES:
+            break
+    return bytes(first)
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+def _refused(head: PartHead, first: bytes, refusal: RejectedFile) -> Part:
+    told = f"{head.name}\n{head.filename}\n{head.declared_type}".encode(errors="replace")
+    return Part(outcome=refusal, digest=f"{refusal.code} {sha256(told + first[: filetypes.HEAD_BYTES]).hexdigest()}")
+
+
+def _no_file(head: PartHead, filename: str) -> RejectedFile:
+    if head.name != FIELD:
+        return RejectedFile(
+            filename=filename, code="upload.unknown_part", detail="Files are taken from parts named files."
+        )
+    return RejectedFile(filename=filename, code="upload.no_filename", detail="The part has no filename.")
+
+
+def _unsupported(filename: str) -> RejectedFile:
+    return RejectedFile(
+        filename=filename,
+        code="upload.unsupported_type",
+        detail="Content, name and declared type must agree on .pdf, .txt or .md.",
+    )
+
+
+def _too_large(filename: str, most: int) -> RejectedFile:
+    return RejectedFile(filename=filename, code="upload.too_large", detail=f"It has more than {most} bytes.")

@@ -1,0 +1,91 @@
+"""An owner's row: always the last lock of a transaction (new rows by sha256, fences by id, the owner's row)."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from chassis.identity import token_invalid
+from sqlalchemy import ARRAY, BigInteger, Uuid, bindparam, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.tables import DeletionRow, OwnerRow
+
+
+class AccountClosed(Exception):
+    """The account was deleted: its tokens still verify, and are worth nothing."""
+
+    def __init__(self, owner: UUID) -> None:
+        super().__init__("The account is closed.")
+        self.owner = owner
+
+
+# The next positions for these documents, in the order given. One round trip: it is on the path of every upload.
+_MOVE = text("""
+    WITH owner AS (
+        INSERT INTO owners (id, counter) VALUES (:owner, :steps)
+        ON CONFLICT (id) DO UPDATE SET counter = owners.counter + :steps
+        RETURNING counter, closed_at
+    ), moved AS (
+        UPDATE documents SET position = owner.counter - :steps + step.ordinal, updated_at = now()
+        FROM owner, unnest(:documents) WITH ORDINALITY AS step (id, ordinal)
+        WHERE documents.id = step.id
+    )
+    SELECT closed_at FROM owner
+""").bindparams(
+    bindparam("owner", type_=Uuid()),
+    bindparam("steps", type_=BigInteger()),
+    bindparam("documents", type_=ARRAY(Uuid())),
+)
+
+
+async def move(session: AsyncSession, owner: UUID, documents: Sequence[UUID]) -> None:
+    """Tell the owner's streams that these documents have changed."""
+    await _move(session, owner, documents)
+
+
+async def move_if_open(session: AsyncSession, owner: UUID, documents: Sequence[UUID]) -> None:
+    """The same for what only an open account may do. Raises `AccountClosed`: nothing gets past a closure."""
+    if await _move(session, owner, documents):
+        raise AccountClosed(owner)
+
+
+async def say_gone(session: AsyncSession, deletion: DeletionRow) -> bool:
+    """Tell the owner's streams that this deletion is complete. True if the account is closed."""
+    counter, closed_at = (await session.execute(_upsert(deletion.owner_id, steps=1))).one()
+    deletion.position = counter
+    return closed_at is not None
+
+
+async def close(session: AsyncSession, owner: UUID) -> None:
+    """From this transaction on, nobody is this owner any more."""
+    statement = insert(OwnerRow).values(id=owner, closed_at=text("now()"))
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[OwnerRow.id], set_={"closed_at": text("coalesce(owners.closed_at, now())")}
+        )
+    )
+
+
+async def lock(session: AsyncSession, owner: UUID) -> None:
+    """Wait for every transaction that has moved this owner's documents."""
+    await session.flush()
+    await session.execute(select(OwnerRow.id).where(OwnerRow.id == owner).with_for_update())
+
+
+async def refuse_closed(session: AsyncSession, owner: UUID) -> None:
+    """401 for a token of an account that was deleted."""
+    if await session.scalar(select(OwnerRow.closed_at).where(OwnerRow.id == owner)) is not None:
+        raise token_invalid("The account was deleted.")
+
+
+async def _move(session: AsyncSession, owner: UUID, documents: Sequence[UUID]) -> bool:
+    await session.flush()  # whatever it still locks comes before the owner
+    found = await session.scalar(_MOVE, {"owner": owner, "steps": len(documents), "documents": list(documents)})
+    return found is not None
+
+
+def _upsert(owner: UUID, *, steps: int):  # type: ignore[no-untyped-def]
+    statement = insert(OwnerRow).values(id=owner, counter=steps)
+    return statement.on_conflict_do_update(
+        index_elements=[OwnerRow.id], set_={"counter": OwnerRow.counter + steps}
+    ).returning(OwnerRow.counter, OwnerRow.closed_at)

@@ -1,0 +1,84 @@
+"""What happens to a document's row: it is started again, and it hears of its progress."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from chassis import metrics
+from contracts.documents import DocumentStatus
+from contracts.facts import DocumentFact, DocumentUploaded
+from messaging.fences import Fence
+from messaging.outbox import Outbox
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway import owners, timeline
+from gateway.progress import TERMINAL, Progress
+from gateway.tables import DocumentRow
+
+
+async def lock(session: AsyncSession, documents: Iterable[UUID]) -> list[DocumentRow]:
+    """The rows, locked in the order of their ids; those that are gone are left out. Their fences come first."""
+    rows = await session.scalars(
+        select(DocumentRow)
+        .where(DocumentRow.id.in_(list(documents)))
+        .order_by(DocumentRow.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return list(rows)
+
+
+def uploaded(row: DocumentRow) -> DocumentUploaded:
+    """The fact that asks for the document's newest version."""
+    return DocumentUploaded(
+        document_id=row.id,
+        owner_id=row.owner_id,
+        version=row.version,
+        round=row.round,
+        media_type=row.media_type,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+    )
+
+
+async def start_again(session: AsyncSession, outbox: Outbox, fence: Fence, row: DocumentRow) -> None:
+    """The next version, from the start; the old one answers until it is ready. Raises `IllegalTransition`."""
+    row.progress = row.progress.again()
+    row.started_at = row.moved_at = func.now()
+    row.ask_at = None
+    row.round = row.unanswered = 0
+    fence.hear(row.version)
+    fact = uploaded(row)
+    outbox.add(session, fact)
+    await timeline.note(session, fact)
+
+
+async def hear(session: AsyncSession, fence: Fence, fact: DocumentFact) -> None:
+    """Move the document on. A fact heard again, or about what is over, changes nothing."""
+    fence.hear(fact.version)
+    for row in await lock(session, [fact.document_id]):
+        before = row.progress
+        if row.owner_id != fact.owner_id or row.status == DocumentStatus.DELETING or fact.version > before.version:
+            return
+        after = before.hear(fact)
+        await timeline.note(session, fact)
+        if after != before:
+            await _advance(session, row, before, after)
+
+
+async def _advance(session: AsyncSession, row: DocumentRow, before: Progress, after: Progress) -> None:
+    row.progress = after
+    row.moved_at = func.now()
+    row.ask_at = None
+    row.unanswered = 0
+    if after.status in TERMINAL and before.status not in TERMINAL:
+        row.last_processed_at = func.now()
+        if after.status is DocumentStatus.READY:
+            await _measure(session, row)
+    await owners.move(session, row.owner_id, [row.id])
+
+
+async def _measure(session: AsyncSession, row: DocumentRow) -> None:
+    if row.version == 1:
+        seconds = await session.scalar(select(func.extract("epoch", func.clock_timestamp() - row.started_at)))
+        metrics.UPLOAD_TO_READY_SECONDS.observe(float(seconds or 0))
