@@ -1,0 +1,1 @@
+"""Auth's schema, step by step."""

@@ -1,0 +1,58 @@
+"""Prove that one knows an account's password."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from chassis.database import Sessions
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth.errors import BadCredentials
+from auth.passwords import Comparison, Passwords
+from auth.tables import UserRow
+from auth.throttling import Throttle, account_of
+
+T = TypeVar("T")
+
+
+class Prove:
+    """Compares a password and then, in the transaction that gives the verdict, does what it was asked for.
+
+    An unknown account and a wrong password look alike: the same answer, and the same work done for it.
+    """
+
+    def __init__(self, sessions: Sessions, *, passwords: Passwords, throttle: Throttle) -> None:
+        self._sessions = sessions
+        self._passwords = passwords
+        self._throttle = throttle
+
+    async def __call__(
+        self,
+        email: str,
+        password: str,
+        *,
+        find: Callable[[AsyncSession], Awaitable[UserRow | None]],
+        then: Callable[[AsyncSession, UserRow], Awaitable[T]],
+    ) -> T:
+        """What `then` gives for the user whom `find` finds.
+
+        Raises `BadCredentials`, `TooManyFailures`, `HashingBusy`.
+        """
+        account = account_of(email)
+        async with self._sessions() as session:
+            await self._throttle.refuse_if_used_up(session, account)
+            user = await find(session)
+        comparison = await self._passwords.compare(password, user.password_hash if user else None)
+        async with self._sessions.begin() as session:
+            await self._throttle.lock(session, account)
+            known = await find(session) if comparison.right else None
+            if known is None:
+                await self._throttle.count(session, account)
+            else:
+                await self._accept(session, known, comparison=comparison, account=account)
+                return await then(session, known)
+        raise BadCredentials
+
+    async def _accept(self, session: AsyncSession, user: UserRow, *, comparison: Comparison, account: bytes) -> None:
+        await self._throttle.forget(session, account)
+        if comparison.fresh_hash is not None:
+            user.password_hash = comparison.fresh_hash

@@ -1,0 +1,29 @@
+"""Forget what has stopped to matter."""
+
+from datetime import timedelta
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth.tables import LoginFailureRow, RefreshFamilyRow, RefreshTokenRow
+
+_AT_ONCE = 5_000
+
+
+async def prune_refresh_tokens(session: AsyncSession) -> None:
+    """Expired tokens, spent or not, then logins of which no token is left. What somebody has locked is left alone."""
+    tokens = (
+        select(RefreshTokenRow.digest)
+        .where(RefreshTokenRow.expires_at < func.now())
+        .limit(_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    await session.execute(delete(RefreshTokenRow).where(RefreshTokenRow.digest.in_(tokens)))
+    of_family = select(RefreshTokenRow.digest).where(RefreshTokenRow.family_id == RefreshFamilyRow.id)
+    families = select(RefreshFamilyRow.id).where(~of_family.exists()).limit(_AT_ONCE).with_for_update(skip_locked=True)
+    await session.execute(delete(RefreshFamilyRow).where(RefreshFamilyRow.id.in_(families)))
+
+
+async def prune_login_failures(session: AsyncSession, *, older_than: timedelta) -> None:
+    """Failures that have stopped counting."""
+    await session.execute(delete(LoginFailureRow).where(LoginFailureRow.failed_at < func.now() - older_than))
