@@ -55,6 +55,9 @@ async def close(session: AsyncSession, fence: Fence, owner: UUID, deletion: UUID
 async def hear_deleted(session: AsyncSession, fence: Fence, fact: UserDeleted, outbox: Outbox) -> None:
     """The closure, if it was not heard over HTTP; and the last word again, if it is asked for."""
     await close(session, fence, fact.user_id, fact.deletion_id)
+    await receipts.enter_account_store(
+        session, fact.deletion_id, store="auth", erased=fact.erased, remaining=fact.remaining
+    )
     if (again := fence.answer_round(fact)) is not None:
         outbox.add(session, again)
 
