@@ -18,7 +18,10 @@ class SomeSettings(ServiceSettings):
 @pytest.fixture
 def settings() -> SomeSettings:
     return SomeSettings(
-        port=0, database_url="postgresql+asyncpg://some:secret@/some", kafka="127.0.0.1:1", auth_url="http://127.0.0.1:1"
+        port=0,
+        database_url="postgresql+asyncpg://some:secret@/some",
+        kafka="127.0.0.1:1",
+        auth_url="http://127.0.0.1:1",
     )
 
 

@@ -229,9 +229,7 @@ async def test_a_megabyte_of_headers_is_refused(client: httpx.AsyncClient) -> No
         ('{"password": "short"}', "password", "string_too_short"),
     ],
 )
-async def test_bad_bodies_are_named_field_by_field(
-    client: httpx.AsyncClient, body: str, field: str, code: str
-) -> None:
+async def test_bad_bodies_are_named_field_by_field(client: httpx.AsyncClient, body: str, field: str, code: str) -> None:
     answer = await client.post("/things", content=body, headers={"Content-Type": "application/json"})
 
     problem = problem_in(answer)
@@ -241,7 +239,9 @@ async def test_bad_bodies_are_named_field_by_field(
 
 
 async def test_a_body_that_is_not_utf_8_is_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/things", content=b'{"password": "\xff\xfe"}', headers={"Content-Type": "application/json"})
+    answer = await client.post(
+        "/things", content=b'{"password": "\xff\xfe"}', headers={"Content-Type": "application/json"}
+    )
 
     assert problem_in(answer).code == "request.invalid"
 

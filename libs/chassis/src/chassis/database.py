@@ -53,6 +53,7 @@ def create_engine(
     application_name: str | None = None,
     pool_size: int = 10,
     max_overflow: int = 10,
+    pool_timeout: float = 5.0,
     statement_timeout: float = 30.0,
     lock_timeout: float = 10.0,
 ) -> AsyncEngine:
@@ -66,7 +67,7 @@ def create_engine(
         url,
         pool_size=pool_size,
         max_overflow=max_overflow,
-        pool_timeout=5,
+        pool_timeout=pool_timeout,
         pool_pre_ping=True,  # after a restart of the server the first request should not be the one that notices
         pool_recycle=1800,
         hide_parameters=True,  # values are people's text, and errors end up in logs

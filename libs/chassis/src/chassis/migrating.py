@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from alembic import command, context
 from alembic.config import Config
@@ -24,6 +25,10 @@ UPGRADE_LOCK = 0x646F637161  # "docqa": replicas that start together migrate one
 
 FLOOR = Table("schema_floor", MetaData(), Column("revision", String(64), primary_key=True))
 """The oldest revision whose release still works on this database; no row: every one does."""
+
+
+_one_at_a_time: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+"""Alembic keeps what it is doing in module globals: two migrations of one process would mix them up."""
 
 
 class WrongSchema(Exception):
@@ -125,7 +130,8 @@ async def _run(service: str, url: str, run: Callable[[Config], None]) -> None:
         config.attributes["connection"] = connection
         run(config)
 
-    await _on_connection(url, on)
+    async with _one_at_a_time.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        await _on_connection(url, on)
 
 
 async def _on_connection(url: str, run: Callable[[Connection], None]) -> None:

@@ -32,6 +32,11 @@ PART = 8 * 1024 * 1024
 
 THREADS = 8
 
+READ_SECONDS = 15.0
+"""A part of 8 MiB is on the server's disk well within it."""
+
+RETRIES = 2
+
 PAGE = 500
 
 MISSING = {"NoSuchKey", "NoSuchObject", "NoSuchVersion"}
@@ -72,8 +77,8 @@ class S3Files:
             secure=secure,
             http_client=urllib3.PoolManager(
                 maxsize=THREADS,
-                timeout=Timeout(connect=2.0, read=15.0),  # a part of 8 MiB is on the server's disk well within it
-                retries=Retry(total=2, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
+                timeout=Timeout(connect=2.0, read=READ_SECONDS),
+                retries=Retry(total=RETRIES, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
             ),
         )
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="objects")

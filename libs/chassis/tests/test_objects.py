@@ -1,0 +1,447 @@
+"""One suite for both object stores: a folder, and S3 as moto's server speaks it."""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from chassis.failures import Failure, Misconfigured, Transient
+from chassis.objects import BadKey, LocalFiles, ObjectMissing, ObjectStore, S3Files, open_store
+from chassis.settings import ObjectStoreSettings
+
+OWNER = "users/019a1111-2222-7333-8444-555566667777"
+KEY = f"{OWNER}/documents/019a2222-2222-7333-8444-555566667777/raw"
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """host:port of an S3 server."""
+    from moto.server import ThreadedMotoServer
+
+    os.environ.setdefault("MOTO_S3_CUSTOM_ENDPOINTS", "")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"{host}:{port}"
+    server.stop()
+
+
+def s3_files(endpoint: str, bucket: str) -> S3Files:
+    return S3Files(bucket=bucket, endpoint=endpoint, access_key="docqa", secret_key="docqa-secret", secure=False)
+
+
+@pytest.fixture(params=["files", "s3"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    if request.param == "files":
+        return LocalFiles(tmp_path / "objects")
+    store = s3_files(request.getfixturevalue("s3_endpoint"), f"docqa-{uuid4().hex[:8]}")
+    assert await store.check() is None
+    return store
+
+
+async def pieces(*given: bytes) -> AsyncIterator[bytes]:
+    for piece in given:
+        await asyncio.sleep(0)
+        yield piece
+
+
+async def whole(store: ObjectStore, key: str = KEY, start: int = 0, end: int | None = None) -> bytes:
+    return b"".join([piece async for piece in store.open(key, start=start, end=end)])
+
+
+async def keys(store: ObjectStore, prefix: str = OWNER) -> set[str]:
+    return {found.key async for found in store.list(prefix)}
+
+
+async def test_what_was_put_is_read_back(store: ObjectStore) -> None:
+    await store.put(KEY, pieces(b"one ", b"", b"two"))
+
+    assert await whole(store) == b"one two"
+    found = await store.stat(KEY)
+    assert found is not None
+    assert (found.key, found.size) == (KEY, 7)
+    assert abs(found.modified - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB, 8 * MIB, 8 * MIB + 1, 21 * MIB + 7])
+async def test_objects_of_every_size_come_back_as_they_were(store: ObjectStore, size: int) -> None:
+    content = os.urandom(size)
+    step = 700_001
+
+    await store.put(KEY, pieces(*(content[at : at + step] for at in range(0, size, step))), size=size)
+
+    assert await whole(store) == content
+    found = await store.stat(KEY)
+    assert found is not None
+    assert found.size == size
+
+
+async def test_ranges(store: ObjectStore) -> None:
+    await store.put(KEY, pieces(bytes(range(100))))
+
+    assert await whole(store, start=10, end=20) == bytes(range(10, 20))
+    assert await whole(store, start=90) == bytes(range(90, 100))
+    assert await whole(store, start=0, end=1) == b"\x00"
+    assert await whole(store, start=5, end=5) == b""
+    assert await whole(store, start=100) == b""
+    assert await whole(store, start=90, end=1000) == bytes(range(90, 100))
+    assert await store.read(KEY, 40, 10) == bytes(range(40, 50))
+    assert await store.read(KEY, 95, 10) == bytes(range(95, 100))
+    assert await store.read(KEY, 200, 10) == b""
+    assert await store.read(KEY, 0, 0) == b""
+
+
+async def test_a_second_put_replaces_the_first(store: ObjectStore) -> None:
+    await store.put(KEY, pieces(b"the first, and longer"))
+    await store.put(KEY, pieces(b"second"))
+
+    assert await whole(store) == b"second"
+    assert await keys(store) == {KEY}
+
+
+async def test_what_is_missing_is_missing(store: ObjectStore) -> None:
+    assert await store.stat(KEY) is None
+    assert await store.delete(KEY) is False
+    assert await keys(store) == set()
+    assert await store.delete_prefix(OWNER) == 0
+    with pytest.raises(ObjectMissing) as raised:
+        await whole(store)
+    assert KEY in str(raised.value)
+    with pytest.raises(ObjectMissing):
+        await store.read(KEY, 0, 10)
+
+
+async def test_a_folder_is_no_object(store: ObjectStore) -> None:
+    await store.put(KEY, pieces(b"x"))
+
+    assert await store.stat(OWNER) is None
+    assert await store.delete(OWNER) is False
+    with pytest.raises(ObjectMissing):
+        await whole(store, OWNER)
+
+
+async def test_deleting_says_whether_there_was_something(store: ObjectStore) -> None:
+    await store.put(KEY, pieces(b"x"))
+
+    assert await store.delete(KEY) is True
+    assert await store.delete(KEY) is False
+    assert await store.stat(KEY) is None
+
+
+async def test_listing_and_deleting_by_prefix_touch_nothing_else(store: ObjectStore) -> None:
+    mine = {f"{OWNER}/documents/a/{name}" for name in ("raw", "about.json", "v1/chunks.1.jsonl", "v1/chunks.2.jsonl")}
+    others = {f"{OWNER}/documents/ab/raw", "users/other/documents/a/raw"}
+    for key in mine | others:
+        await store.put(key, pieces(key.encode()))
+
+    assert await keys(store, f"{OWNER}/documents/a/") == mine
+    assert await keys(store, f"{OWNER}/documents/a/v1/chunks.") == {key for key in mine if "chunks" in key}
+    assert await store.delete_prefix(f"{OWNER}/documents/a/") == 4
+    assert await keys(store, "users") == others
+    assert await store.delete_prefix(f"{OWNER}/documents/a/") == 0
+
+
+class Broken(Exception):
+    pass
+
+
+@pytest.mark.parametrize("size", [10, 20 * MIB])
+async def test_a_source_that_breaks_leaves_what_was_there(store: ObjectStore, size: int) -> None:
+    await store.put(KEY, pieces(b"before"))
+
+    async def breaking() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield b"x" * (size // 10)
+        raise Broken
+
+    with pytest.raises(Broken):
+        await store.put(KEY, breaking())
+
+    assert await whole(store) == b"before"
+    assert await keys(store) == {KEY}
+
+
+async def test_a_put_that_is_cancelled_leaves_what_was_there(store: ObjectStore) -> None:
+    await store.put(KEY, pieces(b"before"))
+    halfway = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"x" * (9 * MIB)
+        halfway.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(store.put(KEY, slow()))
+    await halfway.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert await whole(store) == b"before"
+    await store.put(KEY, pieces(b"after"))
+    assert await whole(store) == b"after"
+
+
+@pytest.mark.parametrize("announced", [2, 4])
+async def test_another_size_than_announced_is_refused(store: ObjectStore, announced: int) -> None:
+    with pytest.raises(ValueError, match="announced"):
+        await store.put(KEY, pieces(b"abc"), size=announced)
+
+    assert await store.stat(KEY) is None
+
+
+async def test_readers_that_stop_early_give_everything_back(store: ObjectStore) -> None:
+    await store.put(KEY, pieces(b"x" * (3 * MIB)))
+    for _ in range(30):
+        reading = store.open(KEY)
+        assert await anext(reading)
+        await reading.aclose()  # type: ignore[attr-defined]
+
+    assert len(await whole(store)) == 3 * MIB
+
+
+async def test_many_at_once(store: ObjectStore) -> None:
+    names = [f"{OWNER}/documents/{number}/raw" for number in range(30)]
+    await asyncio.gather(*(store.put(name, pieces(name.encode())) for name in names))
+
+    assert await asyncio.gather(*(whole(store, name) for name in names)) == [name.encode() for name in names]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/",
+        "/etc/passwd",
+        "..",
+        "users/../x",
+        "users//x",
+        "users/.",
+        "a/",
+        ".incoming/x",
+        "a\\b",
+        "a\0",
+        "é",
+        "a b",
+        "a\n",
+        "x" * 600,
+        "users/\ud800",
+    ],
+)
+async def test_a_key_never_leaves_its_place(store: ObjectStore, key: str) -> None:
+    for attempt in (
+        store.put(key, pieces(b"x")),
+        store.stat(key),
+        store.read(key, 0, 1),
+        store.delete(key),
+        whole(store, key),
+    ):
+        with pytest.raises(BadKey):
+            await attempt
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "../", "users/../"])
+async def test_nobody_deletes_everything(store: ObjectStore, prefix: str) -> None:
+    with pytest.raises(BadKey):
+        await store.delete_prefix(prefix)
+    with pytest.raises(BadKey):
+        await keys(store, prefix)
+
+
+# the folder
+
+
+async def test_nothing_temporary_is_left(tmp_path: Path) -> None:
+    store = LocalFiles(tmp_path / "objects")
+
+    async def breaking() -> AsyncIterator[bytes]:
+        yield b"x" * (3 * MIB)
+        raise Broken
+
+    with pytest.raises(Broken):
+        await store.put(KEY, breaking())
+    await store.put(KEY, pieces(b"x"))
+    assert await store.check() is None
+
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {f"objects/{KEY}"}
+
+
+async def test_empty_folders_go_with_their_last_object(tmp_path: Path) -> None:
+    store = LocalFiles(tmp_path / "objects")
+    await store.put(KEY, pieces(b"x"))
+    await store.delete(KEY)
+
+    assert not (tmp_path / "objects/users").exists()
+
+
+async def test_putting_and_deleting_side_by_side_never_fails(tmp_path: Path) -> None:
+    store = LocalFiles(tmp_path / "objects")
+
+    async def churn(name: str) -> None:
+        for _ in range(40):
+            await store.put(f"{OWNER}/{name}", pieces(b"x"))
+            await store.delete(f"{OWNER}/{name}")
+
+    await asyncio.gather(*(churn(f"n{number}") for number in range(4)))
+
+    assert await keys(store) == set()
+
+
+async def test_what_a_dead_process_left_behind_is_swept_and_what_is_under_way_is_not(tmp_path: Path) -> None:
+    store = LocalFiles(tmp_path / "objects")
+    assert await store.sweep() == 0
+    await store.put(KEY, pieces(b"x"))
+    left, fresh = tmp_path / "objects/.incoming/left", tmp_path / "objects/.incoming/fresh"
+    left.write_bytes(b"x")
+    fresh.write_bytes(b"x")
+    os.utime(left, (0, 0))
+
+    assert await store.sweep() == 1
+    assert fresh.exists()
+    assert await whole(store) == b"x"
+
+
+async def test_a_root_that_is_no_folder_is_a_misconfiguration(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    store = LocalFiles(tmp_path / "file" / "objects")
+
+    with pytest.raises(Misconfigured):
+        await store.put(KEY, pieces(b"x"))
+    assert "cannot be used" in (await store.check() or "")
+
+
+async def test_a_full_disk_is_told_and_nothing_is_left() -> None:
+    full = Path("/dev/full")  # every write to it fails with ENOSPC
+
+    class OnFullDisk(LocalFiles):
+        async def _write(self, temporary: Path, chunks: AsyncIterator[bytes], size: int | None) -> None:
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            temporary.symlink_to(full)
+            await self._in_thread(lambda: temporary.open("wb", buffering=0).write(b"x"))
+
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = OnFullDisk(Path(folder) / "objects")
+        with pytest.raises(Transient) as raised:
+            await store.put(KEY, pieces(b"x"))
+        assert raised.value.code == "storage.full"
+        assert await keys(store) == set()
+        assert not list((Path(folder) / "objects/.incoming").iterdir())
+
+
+# S3
+
+
+async def test_a_bucket_that_keeps_versions_is_not_ready(s3_endpoint: str) -> None:
+    from minio.commonconfig import ENABLED
+    from minio.versioningconfig import VersioningConfig
+
+    store = s3_files(s3_endpoint, "docqa-versioned")
+    assert await store.check() is None
+    store._client.set_bucket_versioning("docqa-versioned", VersioningConfig(ENABLED))
+
+    assert "versioning" in (await store.check() or "")
+
+
+async def test_a_missing_bucket_is_ours_to_put_right(s3_endpoint: str) -> None:
+    store = s3_files(s3_endpoint, "docqa-missing")
+
+    with pytest.raises(Misconfigured) as raised:
+        await store.put(KEY, pieces(b"x"))
+    assert raised.value.code == "storage.misconfigured"
+    with pytest.raises(Misconfigured):
+        await store.delete_prefix(OWNER)
+
+
+async def test_a_store_that_is_away_is_transient(unused_port: int) -> None:
+    store = s3_files(f"127.0.0.1:{unused_port}", "docqa")
+
+    for attempt in (store.put(KEY, pieces(b"x")), store.stat(KEY), store.read(KEY, 0, 1), store.delete(KEY)):
+        with pytest.raises(Transient) as raised:
+            await attempt
+        assert raised.value.code == "storage.unavailable"
+    assert "does not answer" in (await store.check() or "")
+
+
+async def test_uploads_in_parts_that_were_abandoned_are_swept(
+    s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = f"docqa-{uuid4().hex[:8]}"
+    store = s3_files(s3_endpoint, bucket)
+    await store.check()
+    store._client._create_multipart_upload(bucket, KEY, {})
+    with monkeypatch.context() as patient:
+        patient.setattr("chassis.s3_files.ABANDONED", timedelta(days=365 * 100))  # moto's clock stands still in 2010
+        assert await store.sweep() == 0
+
+    assert await store.sweep() == 1
+    assert await store.sweep() == 0
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A server that accepts connections and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+async def test_a_store_that_hangs_does_not_hang_us(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chassis.s3_files.READ_SECONDS", 0.2)
+    monkeypatch.setattr("chassis.s3_files.RETRIES", 0)
+    store = s3_files(f"127.0.0.1:{silent_port}", "docqa")
+
+    with pytest.raises(Transient):
+        await store.stat(KEY)
+
+
+def test_the_settings_choose_the_store(tmp_path: Path) -> None:
+    assert isinstance(open_store(ObjectStoreSettings(object_store=f"file://{tmp_path}")), LocalFiles)
+    s3 = ObjectStoreSettings(object_store="s3://docqa", s3_endpoint="minio:9000", s3_access_key="a", s3_secret_key="b")
+    assert isinstance(open_store(s3), S3Files)
+    with pytest.raises(Failure):
+        open_store(ObjectStoreSettings(object_store="s3://docqa"))
+
+
+async def test_a_folder_with_a_space_in_its_name_is_a_folder(tmp_path: Path) -> None:
+    store = open_store(ObjectStoreSettings(object_store=f"file://{tmp_path}/my%20files"))
+    await store.put(KEY, pieces(b"x"))
+
+    assert (tmp_path / "my files" / KEY).read_bytes() == b"x"
+
+
+def test_who_keeps_files_in_a_folder_does_not_load_the_s3_client() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, chassis.objects as objects, chassis.web, chassis.identity; objects.LocalFiles; "
+        "print([name for name in ('minio', 'opentelemetry.sdk', 'alembic') if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+def test_threads_are_bounded(tmp_path: Path) -> None:
+    async def many() -> int:
+        store = LocalFiles(tmp_path / "objects")
+        await asyncio.gather(*(store.stat(f"a/{number}") for number in range(50)))
+        return sum(thread.name.startswith("objects") for thread in threading.enumerate())
+
+    before = sum(thread.name.startswith("objects") for thread in threading.enumerate())
+    assert asyncio.run(many()) - before <= 4

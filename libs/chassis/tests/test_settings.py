@@ -1,0 +1,149 @@
+"""Settings: one environment for all services, and plain words for every mistake in it."""
+
+from typing import Annotated, ClassVar
+
+import pytest
+from chassis.settings import (
+    ChromaSettings,
+    CommaSeparated,
+    ObjectStoreSettings,
+    PerService,
+    ServiceSettings,
+    StrongSecret,
+    load,
+    names_of,
+)
+from pydantic import Field, SecretStr, ValidationError
+
+
+class QaLike(ServiceSettings, ObjectStoreSettings, ChromaSettings):
+    service: ClassVar[str] = "qa"
+
+    top_k: int = Field(default=8, ge=1, le=50)
+    origins: CommaSeparated = Field(default=(), validation_alias="DOCQA_CORS_ORIGINS")
+    signing_secret: StrongSecret | None = None
+    tag: Annotated[str | None, PerService()] = None
+
+
+REQUIRED = {
+    "DOCQA_QA_PORT": "8004",
+    "DOCQA_QA_DATABASE_URL": "postgresql+asyncpg://qa:hunter2@/qa",
+    "DOCQA_KAFKA": "localhost:9092",
+    "DOCQA_AUTH_URL": "http://auth:8001/",
+    "DOCQA_OBJECT_STORE": "file:///var/docqa",
+    "DOCQA_CHROMA_URL": "http://chroma:8000",
+}
+
+
+@pytest.fixture
+def env(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def refusal(capsys: pytest.CaptureFixture[str]) -> str:
+    """What `load` printed when it refused."""
+    with pytest.raises(SystemExit) as ended:
+        load(QaLike)
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_a_complete_environment_is_read_and_frozen(env: pytest.MonkeyPatch) -> None:
+    settings = load(QaLike)
+
+    assert (settings.port, settings.kafka, settings.auth_url) == (8004, "localhost:9092", "http://auth:8001")
+    with pytest.raises(ValidationError):
+        settings.port = 1  # type: ignore[misc]
+
+
+def test_a_password_in_an_address_is_not_shown(env: pytest.MonkeyPatch) -> None:
+    env.setenv("DOCQA_S3_SECRET_KEY", "hunter2")
+
+    assert "hunter2" not in repr(load(QaLike)) + str(load(QaLike))
+
+
+def test_a_shared_setting_may_differ_for_one_service(env: pytest.MonkeyPatch) -> None:
+    env.setenv("DOCQA_LOG_LEVEL", "info")
+    env.setenv("DOCQA_QA_LOG_LEVEL", "debug")
+
+    assert load(QaLike).log_level == "debug"
+
+
+def test_an_empty_variable_says_nothing(env: pytest.MonkeyPatch) -> None:
+    env.setenv("DOCQA_LOG_LEVEL", "")
+    env.setenv("DOCQA_QA_TOP_K", "")
+
+    assert load(QaLike).top_k == 8
+
+
+def test_each_service_has_its_own_database(env: pytest.MonkeyPatch) -> None:
+    assert names_of(QaLike, "database_url") == ["DOCQA_QA_DATABASE_URL"]
+    assert names_of(QaLike, "tag") == ["DOCQA_QA_TAG"]
+    assert names_of(QaLike, "top_k") == ["DOCQA_QA_TOP_K"]
+    assert names_of(QaLike, "kafka") == ["DOCQA_QA_KAFKA", "DOCQA_KAFKA"]
+
+
+def test_a_promised_name_is_taken_as_it_is_and_lists_are_split_at_commas(env: pytest.MonkeyPatch) -> None:
+    env.setenv("DOCQA_CORS_ORIGINS", "https://a.example, https://b.example,")
+
+    assert load(QaLike).origins == ("https://a.example", "https://b.example")
+
+
+def test_what_other_services_and_tools_are_told_is_let_pass(env: pytest.MonkeyPatch) -> None:
+    for name in ("DOCQA_GATEWAY_MAX_FILES", "DOCQA_DATA", "DOCQA_URL", "DOCQA_OPENAI_API_KEY", "DOCQA_TEST_X", "HOME"):
+        env.setenv(name, "x")
+
+    assert load(QaLike).port == 8004
+
+
+@pytest.mark.parametrize(
+    ("unknown", "meant"),
+    [("DOCQA_QA_TOPK", "DOCQA_QA_TOP_K"), ("DOCQA_KAFKAA", "DOCQA_KAFKA"), ("DOCQA_LOGLEVEL", "DOCQA_LOG_LEVEL")],
+)
+def test_an_unknown_variable_is_refused_with_the_nearest_known_one(
+    env: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], unknown: str, meant: str
+) -> None:
+    env.setenv(unknown, "3")
+
+    assert f"{unknown} is not a setting. Did you mean {meant}?" in refusal(capsys)
+
+
+def test_every_mistake_is_told_at_once_and_none_with_its_value(
+    env: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env.delenv("DOCQA_KAFKA")
+    env.setenv("DOCQA_QA_PORT", "many")
+    env.setenv("DOCQA_QA_DATABASE_URL", "postgresql://qa:hunter2@/qa")
+    env.setenv("DOCQA_QA_TOP_K", "0")
+    env.setenv("DOCQA_QA_SIGNING_SECRET", "changemechangemechangemechangeme")
+    env.setenv("DOCQA_NONSENSE_ALTOGETHER", "1")
+
+    said = refusal(capsys)
+
+    assert "qa cannot start" in said
+    assert "DOCQA_QA_KAFKA or DOCQA_KAFKA is missing. Kafka bootstrap servers" in said
+    assert "DOCQA_QA_PORT: Input should be a valid integer" in said
+    assert "DOCQA_QA_DATABASE_URL: must begin with postgresql+asyncpg://" in said
+    assert "DOCQA_QA_TOP_K: Input should be greater than or equal to 1" in said
+    assert "DOCQA_QA_SIGNING_SECRET: is too weak" in said
+    assert "DOCQA_NONSENSE_ALTOGETHER is not a setting." in said
+    assert "hunter2" not in said
+    assert "changeme" not in said
+
+
+def test_an_address_that_is_none_is_refused(env: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    env.setenv("DOCQA_CHROMA_URL", "chroma:8000")
+
+    assert "DOCQA_CHROMA_URL: must begin with http:// or https://" in refusal(capsys)
+
+
+def test_a_strong_secret_is_accepted(env: pytest.MonkeyPatch) -> None:
+    env.setenv("DOCQA_QA_SIGNING_SECRET", "0123456789abcdef0123456789abcdef")
+
+    assert load(QaLike).signing_secret == SecretStr("0123456789abcdef0123456789abcdef")
+
+
+def test_what_is_given_directly_wins_over_the_environment(env: pytest.MonkeyPatch) -> None:
+    assert QaLike(top_k=3).top_k == 3  # type: ignore[call-arg]
