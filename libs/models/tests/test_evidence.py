@@ -1,15 +1,10 @@
 """The measured floor still parts what answers from what does not."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from models.embeddings import Embeddings, open_embeddings
 from models.settings import ModelSettings
 
-sys.path.insert(0, str(Path(__file__).parent / "evidence"))
-
-from measure import facts, long_passages, measure
+from libs.models.tests.evidence.measure import facts, long_passages, measure
 
 
 @pytest.fixture(scope="module")

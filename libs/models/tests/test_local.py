@@ -81,7 +81,7 @@ def _plainly(text: str) -> NDArray[np.float64]:
     def norm(x: NDArray[np.float64], name: str) -> NDArray[np.float64]:
         centred = x - x.mean(-1, keepdims=True)
         scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
-        return scaled * weights[name + ".weight"] + weights[name + ".bias"]
+        return np.asarray(scaled * weights[name + ".weight"] + weights[name + ".bias"])
 
     def linear(x: NDArray[np.float64], name: str) -> NDArray[np.float64]:
         return x @ weights[name + ".weight"].T + weights[name + ".bias"]
@@ -102,8 +102,8 @@ def _plainly(text: str) -> NDArray[np.float64]:
         inner = linear(x, at + "intermediate.dense")
         inner = inner * 0.5 * (1 + np.vectorize(math.erf)(inner / math.sqrt(2)))
         x = norm(x + linear(inner, at + "output.dense"), at + "output.LayerNorm")
-    mean = x.mean(0)
-    return mean / np.linalg.norm(mean)
+    mean: NDArray[np.float64] = x.mean(0)
+    return np.asarray(mean / np.linalg.norm(mean))
 
 
 _read: dict[str, NDArray[np.float64]] = {}

@@ -50,14 +50,15 @@ class Caller:
                 PROVIDER_CALLS.labels(self._provider, self._operation, outcome).inc()
                 PROVIDER_SECONDS.labels(self._provider, self._operation).observe(perf_counter() - began)
 
-    async def within(self, step: Awaitable[T]) -> T:
-        """One step of a call, within the time limit."""
+    async def within(self, step: Awaitable[T], at_most: float | None = None) -> T:
+        """One step of a call, within the time limit, or `at_most` so many seconds if that is less."""
+        seconds = self._time_limit if at_most is None else min(self._time_limit, at_most)
         try:
-            async with asyncio.timeout(self._time_limit) as limit:
+            async with asyncio.timeout(seconds) as limit:
                 return await step
         except TimeoutError as error:
             if limit.expired():
-                raise out_of_time(self._time_limit) from error
+                raise out_of_time(seconds) from error
             raise
 
     def failure(self, error: Exception) -> Failure:

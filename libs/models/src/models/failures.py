@@ -18,7 +18,7 @@ LONGEST_PAUSE = 3600.0
 
 
 def out_of_time(seconds: float) -> Transient:
-    return Transient(TIMEOUT, f"The model's provider did not answer within {seconds:g} s.")
+    return Transient(TIMEOUT, f"The model's provider did not answer within {seconds:.3g} s.")
 
 
 def unreachable() -> Transient:

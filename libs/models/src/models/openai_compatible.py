@@ -18,6 +18,7 @@ def open_embeddings(settings: ModelSettings, model: str, dimensions: int | None)
     """`dimensions` only if the model is to give another number of them than its own."""
     key = _key(settings)
     keep_to_ourselves()
+    from httpx import AsyncClient
     from langchain_openai import OpenAIEmbeddings
 
     return OpenAIEmbeddings(
@@ -27,6 +28,7 @@ def open_embeddings(settings: ModelSettings, model: str, dimensions: int | None)
         openai_api_base=settings.openai_base_url,
         max_retries=0,
         request_timeout=settings.provider_timeout,
+        http_async_client=AsyncClient(),  # its own would be shared by all models of the process, whatever their loop
         chunk_size=settings.provider_texts_per_call,
         # True would fetch tiktoken's tables from the network, and send tokens where many servers want text.
         check_embedding_ctx_length=False,
@@ -36,6 +38,7 @@ def open_embeddings(settings: ModelSettings, model: str, dimensions: int | None)
 def open_chat(settings: ModelSettings, model: str) -> "ChatOpenAI":
     key = _key(settings)
     keep_to_ourselves()
+    from httpx import AsyncClient
     from langchain_openai import ChatOpenAI
 
     return ChatOpenAI(
@@ -44,6 +47,7 @@ def open_chat(settings: ModelSettings, model: str) -> "ChatOpenAI":
         base_url=settings.openai_base_url,
         max_retries=0,
         timeout=settings.provider_timeout,
+        http_async_client=AsyncClient(),
         stream_usage=True,
         use_responses_api=False,
     )

@@ -10,7 +10,7 @@ from chassis.metrics import PROVIDER_TOKENS
 
 from models.calling import Caller, pause_before_retry
 from models.chat import Delta, Message, Usage
-from models.failures import REFUSED, bad_answer, out_of_time
+from models.failures import REFUSED, UNAVAILABLE, bad_answer
 from models.opening import OnFirstUse
 from models.providers import PROVIDERS
 from models.settings import ModelSettings
@@ -56,6 +56,8 @@ class RemoteChat:
                         yield piece
                 return
             except Transient as failure:
+                if begun and failure.code == UNAVAILABLE:
+                    raise bad_answer("it breaks off") from failure
                 if begun or tries == self._retries:
                     raise
                 await pause_before_retry(failure, tries)
@@ -79,17 +81,16 @@ class RemoteChat:
         self, model: "BaseChatModel", prompt: list["BaseMessage"]
     ) -> AsyncGenerator["AIMessageChunk", None]:
         """The chunks as they come, none later than the provider's time limit, all within the whole answer's."""
-        until = asyncio.get_running_loop().time() + self._time_limit
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._time_limit
         source: AsyncIterator[AIMessageChunk] = model.astream(prompt)
         try:
             while True:
                 try:
-                    chunk = await self._caller.within(anext(source))
+                    chunk = await self._caller.within(anext(source), until - clock())
                 except StopAsyncIteration:
                     return
                 yield chunk
-                if asyncio.get_running_loop().time() > until:
-                    raise out_of_time(self._time_limit)
         finally:
             await source.aclose()  # type: ignore[attr-defined]  # a generator, typed as less
 

@@ -53,11 +53,15 @@ async def main() -> None:
     model = open_embeddings(ModelSettings(embedding_model=name))
     for title, passages in (("short", [fact for fact, _ in facts()]), ("long", long_passages())):
         measured = await measure(model, passages)
-        print(title, "answering", _spread(measured.answering), "· best of none", _spread(measured.best_of_none))
+        say(f"{title}: answering {_spread(measured.answering)}, best of none {_spread(measured.best_of_none)}")
         for floor in np.arange(0.1, 0.65, 0.05):
             kept = (measured.answering >= floor).mean()
             wrong = (measured.best_of_none >= floor).mean()
-            print(f"  floor {floor:.2f}: keeps {kept:4.0%} of what answers, lets {wrong:4.0%} of idle questions through")
+            say(f"  floor {floor:.2f}: keeps {kept:4.0%} of what answers, lets {wrong:4.0%} of idle questions through")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
 
 
 def _spread(cosines: NDArray[np.float32]) -> str:
