@@ -3,9 +3,8 @@
 import re
 
 _NUL_OR_SURROGATE = re.compile("[\x00\ud800-\udfff]")
-# pdfium puts one of these where a line ends within a word.
-_BROKEN_WORD = re.compile("[\x02\xad\ufffe]\n")
-_HYPHEN_MARKS = re.compile("[\x02\ufffe]")
+# pdfium puts U+FFFE (once U+0002) where a word was broken at the end of a line; some files break it themselves.
+_WORD_BREAK = re.compile("[\x02\ufffe]\n?|\xad\n")
 _SPACE_BEFORE_LINE_END = re.compile("[ \t]+\n")
 
 
@@ -17,8 +16,7 @@ def storable(text: str) -> str:
 def tidy_page(text: str) -> str:
     """The text of a PDF page as all positions count it: one kind of line end, words made whole again."""
     text = storable(text).replace("\r\n", "\n").replace("\r", "\n")
-    text = _SPACE_BEFORE_LINE_END.sub("\n", text)
-    return _HYPHEN_MARKS.sub("-", _BROKEN_WORD.sub("", text))
+    return _WORD_BREAK.sub("", _SPACE_BEFORE_LINE_END.sub("\n", text))
 
 
 def _replacement(match: re.Match[str]) -> str:

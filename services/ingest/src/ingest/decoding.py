@@ -13,8 +13,8 @@ _MARKS = (
     (BOM_UTF16_BE, "utf-16-be"),
 )
 _SAMPLE_BYTES = 4096
-_WIDE_SHARE = 0.3
-"""Western text in UTF-16 has a NUL in nearly every other byte; no text in one-byte characters comes near a third."""
+_WIDE_SHARE = 0.7
+"""Western text in UTF-16 has a NUL in nearly every other byte; no text in one-byte characters comes near that."""
 
 
 def decode(raw: bytes) -> str:
@@ -23,7 +23,8 @@ def decode(raw: bytes) -> str:
     A byte order mark is believed and left out. Without one: UTF-8; else UTF-16 if every other byte is NUL; else UTF-8
     with some damage if most of what is not ASCII reads as such; else Windows-1252 or Latin-1, which take any byte.
     """
-    return storable(_decode_marked(raw) or _decode_unmarked(raw))
+    marked = _decode_marked(raw)
+    return storable(_decode_unmarked(raw) if marked is None else marked)
 
 
 def _decode_marked(raw: bytes) -> str | None:

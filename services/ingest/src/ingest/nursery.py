@@ -3,8 +3,8 @@
 It has imported all that reading takes, so that a new process is a fork away and costs a few milliseconds and hardly any
 memory. Nothing of one document is left when the next one is read. It reads orders from standard input, a JSON object a
 line: `{"id": 7, "extraction": …}`, or `{"id": 7, "kill": true}`; when a reader has ended it says
-`{"id": 7, "status": …}` (as `os.waitstatus_to_exitcode` gives it) on standard output. Once standard input ends, so does
-everything here.
+`{"id": 7, "status": …, "peak": …}` on standard output: its exit code, negative for a signal, and the most bytes of
+memory it ever held. Once standard input ends, so does everything here.
 """
 
 import gc
@@ -68,17 +68,18 @@ class Nursery:
 
     def _reap(self) -> None:
         while self._readers:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, used = os.wait4(-1, os.WNOHANG)
             if not pid:
                 return
-            self._say(self._readers.pop(pid), os.waitstatus_to_exitcode(status))
-
-    def _say(self, reader: int, status: int) -> None:
-        os.write(1, json.dumps({"id": reader, "status": status}).encode() + b"\n")
+            _say(self._readers.pop(pid), status=os.waitstatus_to_exitcode(status), peak=used.ru_maxrss * 1024)
 
     def _kill_all(self) -> None:
         for pid in self._readers:
             _kill(pid)
+
+
+def _say(reader: int, *, status: int, peak: int = 0) -> None:
+    os.write(1, json.dumps({"id": reader, "status": status, "peak": peak}).encode() + b"\n")
 
 
 def _be_reader(wanted: Extraction, nursery: int) -> NoReturn:
@@ -117,7 +118,7 @@ def main() -> None:
     # What is loaded by now is shared with every reader: looking through it for garbage would only copy it.
     gc.collect()
     gc.freeze()
-    os.write(1, b'{"id": 0, "status": 0}\n')
+    _say(0, status=0)
     Nursery().run()
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 from typing import Self
 
@@ -20,13 +21,21 @@ _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 """A process that reads strangers' files has no business with our addresses and passwords."""
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How a reader ended: its exit code, negative for a signal, and the most bytes of memory it ever held."""
+
+    status: int
+    peak: int
+
+
 class NurseryProcess:
     """A running nursery. `read` may be called many times at once."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self._ids = count(1)
-        self._waiting: dict[int, asyncio.Future[int]] = {}
+        self._waiting: dict[int, asyncio.Future[Ended]] = {}
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
@@ -56,15 +65,15 @@ class NurseryProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    async def read(self, wanted: Extraction) -> int:
-        """Read one document in a process of its own. Gives that process's exit code, negative for a signal.
+    async def read(self, wanted: Extraction) -> Ended:
+        """Read one document in a process of its own.
 
         The process is killed if this is cancelled. Raises `Transient` if the nursery is gone.
         """
         if not self.is_alive:
             raise _lost()
         reader = next(self._ids)
-        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._waiting[reader] = ended
         try:
             self._order({"id": reader, "extraction": wanted.to_json()})
@@ -93,7 +102,7 @@ class NurseryProcess:
                 said = json.loads(line)
                 ended = self._waiting.get(said["id"])
                 if ended is not None and not ended.done():
-                    ended.set_result(int(said["status"]))
+                    ended.set_result(Ended(status=said["status"], peak=said["peak"]))
         finally:
             for ended in self._waiting.values():
                 if not ended.done():

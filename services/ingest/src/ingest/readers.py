@@ -10,12 +10,14 @@ from pathlib import Path
 from chassis.failures import Failure, Permanent, Transient
 
 from ingest.extracting import Extracted, Extraction
-from ingest.nursery_process import NurseryProcess
+from ingest.nursery_process import Ended, NurseryProcess
 from ingest.reading import PDF, Engine
 from ingest.verdicts import Verdict
 
 _GRACE_SECONDS = 5.0
 """A reader whose wall time is up ends itself. If it has not by then, its whole nursery is ended."""
+_GREEDY_SHARE = 0.5
+"""An engine that crashed with so much of its memory used up did not crash over a detail of the file."""
 
 
 class Readers:
@@ -44,24 +46,24 @@ class Readers:
         Raises `Permanent` with a verdict if the document is the reason that it cannot be read, `Transient` if the
         machine is. A PDF that takes pdfium down is tried with pypdf.
         """
-        status = await self._read(wanted)
-        if status == 0:
+        ended = await self._read(wanted)
+        if ended.status == 0:
             return await _answer(wanted.answer_file)
-        failure = _failure(status)
+        failure = _failure(ended, wanted)
         if failure is not None:
             raise failure
         if wanted.media_type == PDF and wanted.engine is Engine.PDFIUM:
             return await self.extract(replace(wanted, engine=Engine.PYPDF))
         raise _refusal(Verdict.TOO_COMPLEX)
 
-    async def _read(self, wanted: Extraction) -> int:
+    async def _read(self, wanted: Extraction) -> Ended:
         nursery = await self._ready_nursery()
         try:
             async with asyncio.timeout(wanted.limits.wall_seconds + _GRACE_SECONDS):
                 return await nursery.read(wanted)
         except TimeoutError:
             await nursery.stop()
-            return -signal.SIGALRM
+            return Ended(status=-signal.SIGALRM, peak=0)
 
     async def _ready_nursery(self) -> NurseryProcess:
         async with self._starting:
@@ -77,18 +79,20 @@ async def _answer(file: Path) -> Extracted:
     return extracted
 
 
-def _failure(status: int) -> Failure | None:
-    """Why a reader ended that did not finish; None if it crashed, for which the document may be the reason."""
-    match -status:
+def _failure(ended: Ended, wanted: Extraction) -> Failure | None:
+    """Why a reader ended that did not finish; None if it crashed, and another engine may not."""
+    match -ended.status:
         case signal.SIGXCPU:
             return _refusal(Verdict.TOO_COMPLEX)
         case signal.SIGALRM:
             return Transient("processing.timeout", "Reading it took too long on a busy machine.")
         case signal.SIGKILL:
             return Transient("processing.interrupted", "The machine ended the process that read it.")
-    if status > 0:
+    if ended.status > 0:
         return Transient("processing.interrupted", "The process that read it could not finish.")
-    return None
+    # pdfium aborts where it gets no more memory.
+    greedy = ended.peak > wanted.limits.memory_bytes * _GREEDY_SHARE
+    return _refusal(Verdict.TOO_COMPLEX) if greedy else None
 
 
 def _refusal(verdict: Verdict) -> Permanent:

@@ -1,0 +1,28 @@
+from hypothesis import given
+from hypothesis import strategies as st
+from ingest.cleaning import storable, tidy_page
+
+ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
+
+
+@given(ANY_TEXT)
+def test_cleaned_text_is_taken_by_every_store_and_keeps_its_positions(text: str) -> None:
+    cleaned = storable(text)
+
+    assert len(cleaned) == len(text)
+    assert "\x00" not in cleaned
+    cleaned.encode("utf-8")
+
+
+def test_what_is_replaced_leaves_its_neighbours_alone() -> None:
+    assert storable("a\x00b\ud800c😀") == "a b\N{REPLACEMENT CHARACTER}c😀"
+
+
+def test_a_page_has_one_kind_of_line_end() -> None:
+    assert tidy_page("one  \r\ntwo\rthree\n") == "one\ntwo\nthree\n"
+
+
+def test_a_word_broken_at_the_end_of_a_line_is_made_whole() -> None:
+    assert tidy_page("hyphen\ufffeated, ano\x02\r\nther and a soft\xad\nly broken one") == (
+        "hyphenated, another and a softly broken one"
+    )
