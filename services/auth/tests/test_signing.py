@@ -30,7 +30,9 @@ async def turn(sessions: Sessions) -> None:
 
 async def pass_time(sessions: Sessions, by: timedelta) -> None:
     async with sessions.begin() as session:
-        await session.execute(text("UPDATE signing_keys SET active_from = active_from - CAST(:by AS interval)"), {"by": by})
+        await session.execute(
+            text("UPDATE signing_keys SET active_from = active_from - CAST(:by AS interval)"), {"by": by}
+        )
 
 
 async def kids(sessions: Sessions) -> list[str]:
