@@ -114,6 +114,8 @@ class BrokerProcess:
 
     READY_WITHIN = 10.0
 
+    name = "broker"
+
     def __init__(self, topics: Mapping[str, int], *, log: Path) -> None:
         self._topics = topics
         self._log = log
@@ -123,9 +125,10 @@ class BrokerProcess:
     async def start(self) -> None:
         topics = [f"{name}:{partitions}" for name, partitions in self._topics.items()]
         self.child = children.start(
-            "broker",
+            self.name,
             [sys.executable, "-P", "-m", "docqa.embedded.broker", *topics],
             environment=os.environ,
+            folder=self._log.parent,
             log=self._log,
             piped=True,
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from docqa.embedded import spawn
 
-POLL = 0.02
+POLL = 0.02  # seconds between two looks where nothing tells us
 
 
 class Child:
@@ -38,7 +38,9 @@ class Child:
     @property
     def exit_code(self) -> int | None:
         """None while it runs; minus the signal's number if a signal ended it."""
-        return self._process.poll()
+        if self._process.returncode is None and _has_ended(self.pid):
+            self._sweep()
+        return self._process.returncode
 
     @property
     def running(self) -> bool:
@@ -54,26 +56,49 @@ class Child:
             while True:
                 if (code := self.exit_code) is not None:
                     return code
-                await asyncio.sleep(POLL)
+                await _end_of(self.pid)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, *, patience: float = 10) -> int:
-        """Asks it to end, insists after `patience` seconds, and sweeps up what it started. Returns the exit code."""
+        """Asks it to end, and insists after `patience` seconds. Returns the exit code."""
         self.send(number)
+        self.send(signal.SIGCONT)  # a stopped process hears nothing
         try:
             return await self.ended(patience)
         except TimeoutError:
             return self.kill()
-        finally:
-            self.kill()
 
     def kill(self) -> int:
-        """Ends it and everything in its process group at once. Harmless when nothing is left."""
+        """Ends it and everything in its process group at once. Harmless when it has ended."""
+        if self._process.returncode is None:
+            self._sweep()
+        return self._process.returncode
+
+    def _sweep(self) -> None:
+        # Before the process is reaped: until then nobody else can have its number, which names the group as well.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        code = self._process.wait()
+        self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
-        return code
+
+
+def _has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+async def _end_of(pid: int) -> None:
+    """Returns when the process has ended, or a little later on systems that cannot tell."""
+    if not hasattr(os, "pidfd_open"):
+        await asyncio.sleep(POLL)
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    descriptor = os.pidfd_open(pid)
+    try:
+        loop.add_reader(descriptor, ended.set)
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 def start(

@@ -7,8 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
-
+from docqa import probing
 from docqa.embedded import children
 from docqa.embedded.failures import ChromaUnavailable
 
@@ -27,6 +26,8 @@ def free_port() -> int:
 
 
 class EmbeddedChroma:
+    name = "Chroma"
+
     def __init__(self, folder: Path, port: int | None = None, *, log: Path | None = None) -> None:
         """`port=None` takes a free one at every start."""
         self._folder = folder
@@ -56,16 +57,12 @@ class EmbeddedChroma:
 
     async def _answers(self, child: children.Child) -> None:
         deadline = time.monotonic() + READY_WITHIN
-        async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
-            while time.monotonic() < deadline:
-                if not child.running:
-                    raise ChromaUnavailable(f"it ended with exit code {child.exit_code}", log=self._log)
-                try:
-                    if (await client.get(f"{self.url}/api/v2/heartbeat")).is_success:
-                        return
-                except httpx.TransportError:
-                    pass
-                await asyncio.sleep(0.05)
+        while time.monotonic() < deadline:
+            if not child.running:
+                raise ChromaUnavailable(f"it ended with exit code {child.exit_code}", log=self._log)
+            if await probing.is_well(f"{self.url}/api/v2/heartbeat"):
+                return
+            await asyncio.sleep(0.05)
         child.kill()
         raise ChromaUnavailable(f"it did not answer within {READY_WITHIN:.0f} s", log=self._log)
 

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from docqa.failing import PlainError
 
-class EmbeddedUnavailable(Exception):
+
+class EmbeddedUnavailable(PlainError):
     """A part of the embedded stack cannot start; the message says why and what to do."""
 
     part = "The embedded stack"

@@ -134,6 +134,8 @@ class RunningPostgres(Server):
 class EmbeddedPostgres(Server):
     """One server on one folder. `start` makes it ready, `stop` leaves everything on disk."""
 
+    name = "PostgreSQL"
+
     def __init__(self, folder: Path, *, fast: bool = False, log: Path | None = None) -> None:
         """`folder` is made if missing and belongs to this class alone; `fast` gives up durability for speed."""
         self._folder = folder.absolute()
@@ -192,14 +194,14 @@ class EmbeddedPostgres(Server):
         shutil.rmtree(unfinished, ignore_errors=True)
         password_file = self._folder / "superuser"
         _write_private(password_file, self._passwords.of(SUPERUSER))
+        child = self._spawn("initdb", [*self._initdb_arguments(unfinished), f"--pwfile={password_file}"])
         try:
-            child = self._spawn("initdb", [*self._initdb_arguments(unfinished), f"--pwfile={password_file}"])
             if await child.ended(READY_WITHIN) != 0:
                 raise self._failure(child)
         except TimeoutError:
-            child.kill()
             raise PostgresUnavailable(f"initdb took longer than {READY_WITHIN:.0f} s", log=self._log) from None
         finally:
+            child.kill()
             password_file.unlink()
         unfinished.rename(self._data)
 

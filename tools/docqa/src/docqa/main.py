@@ -1,0 +1,103 @@
+"""The `docqa` command. Each subcommand loads what it needs when it runs, so that `docqa --help` is quick."""
+
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+commands = typer.Typer(
+    name="docqa",
+    help="Questions to your documents, answered with the page they come from.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Data = Annotated[
+    Path, typer.Option("--data", envvar="DOCQA_DATA", help="Folder that keeps everything.", show_default=".docqa")
+]
+Port = Annotated[int, typer.Option("--port", envvar="DOCQA_PORT", min=1, max=65535, help="Public port.")]
+
+
+@commands.callback()
+def _begin() -> None:
+    from docqa.environment import adopt_file
+
+    adopt_file()
+
+
+@commands.command()
+def up(data: Data = Path(".docqa"), port: Port = 8000) -> None:
+    """Run the whole of docqa on this machine, until Ctrl-C."""
+    from rich.console import Console
+
+    from docqa import up as running
+
+    running.run(data, port, Console())
+
+
+@commands.command()
+def login(
+    email: Annotated[str | None, typer.Option(help="Asked for if left out.")] = None,
+    url: Annotated[str | None, typer.Option(envvar="DOCQA_URL", help="Where docqa runs.")] = None,
+) -> None:
+    """Log in, or make an account if you are new; the commands below then act as you."""
+    from rich.console import Console
+
+    from docqa.logging_in import log_in
+
+    log_in(url.rstrip("/") if url else None, email, Console())
+
+
+@commands.command()
+def ask(
+    question: str,
+    session: Annotated[UUID | None, typer.Option(help="Go on with this chat.")] = None,
+    document: Annotated[list[UUID] | None, typer.Option(help="Ask these documents only (repeat it).")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, max=50, help="How many passages to look at.")] = None,
+) -> None:
+    """Ask your documents; the answer names its pages."""
+    from rich.console import Console
+
+    from docqa import asking
+
+    asking.ask(question, session=session, documents=document or [], top_k=top_k, console=Console())
+
+
+@commands.command()
+def upload(
+    files: list[Path],
+    wait: Annotated[bool, typer.Option(help="Follow them until they can be asked about.")] = True,
+) -> None:
+    """Send files, and follow them until they can be asked about."""
+    from rich.console import Console
+
+    from docqa import uploading
+
+    uploading.upload(files, wait=wait, console=Console())
+
+
+@commands.command()
+def status(
+    only: Annotated[list[str] | None, typer.Option(help="A status, for example failed (repeat it).")] = None,
+) -> None:
+    """List your documents and how far they are."""
+    from rich.console import Console
+
+    from docqa import listing
+
+    listing.status(Console(), only=only or [])
+
+
+def app() -> None:
+    """The entry point: errors that a person can act on are told in plain words, with a non-zero exit."""
+    from docqa.telling import plainly
+
+    with plainly():
+        commands()
+
+
+if __name__ == "__main__":
+    app()
