@@ -86,8 +86,8 @@ async def is_searchable_in_active(session: AsyncSession, indexes: tuple[str, ...
     An index is only activated once no chunk lacks its vector there, so one that became active after those named has
     them as well.
     """
-    rows = (await session.execute(select(IndexRow.index_id, IndexRow.generation))).all()
-    generations = {index_id: generation for index_id, generation in rows}
+    rows = await session.execute(select(IndexRow.index_id, IndexRow.generation))
+    generations = {row.index_id: row.generation for row in rows}
     if not generations:
         return False
     active = max(generations.values())

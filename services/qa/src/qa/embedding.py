@@ -4,32 +4,34 @@ import asyncio
 from collections.abc import Callable
 
 from chassis.failures import Misconfigured
-from models.embeddings import Embeddings
+from models.embeddings import Embeddings, open_embeddings
 from models.failures import MISCONFIGURED
 
 from qa.active_index import ActiveIndex
+from qa.settings import QaSettings
 
-OpenModel = Callable[[str, int], Embeddings]
-"""Opens an embedding model by its name and dimension; may take a second."""
+OpenModel = Callable[[str, int | None], Embeddings]
+"""Opens an embedding model by its name, and its dimension where the settings are not about it; may take a second."""
 
 
 class QuestionModels:
     """The embedding models in use: one, but for the time in which another index takes over."""
 
     def __init__(self, open_model: OpenModel) -> None:
-        self._open = open_model
+        self._open_model = open_model
         self._opened: dict[str, Embeddings] = {}
         self._opening = asyncio.Lock()
 
+    async def open(self, name: str, dimension: int | None = None) -> Embeddings:
+        """The model of that name. Raises `Misconfigured` if it cannot be opened."""
+        async with self._opening:
+            if name not in self._opened:
+                self._opened[name] = await asyncio.to_thread(self._open_model, name, dimension)
+            return self._opened[name]
+
     async def for_index(self, index: ActiveIndex) -> Embeddings:
-        """The index's own model. Raises `Misconfigured` if it cannot be opened, or is another one of that name."""
-        model = self._opened.get(index.model)
-        if model is None:
-            async with self._opening:
-                model = self._opened.get(index.model)
-                if model is None:
-                    model = await asyncio.to_thread(self._open, index.model, index.dimension)
-                    self._opened[index.model] = model
+        """The index's own model. Raises `Misconfigured` also if it is another one of that name."""
+        model = self._opened.get(index.model) or await self.open(index.model, index.dimension)
         if model.dimension != index.dimension:
             raise Misconfigured(
                 MISCONFIGURED,
@@ -40,3 +42,15 @@ class QuestionModels:
     async def close(self) -> None:
         for model in self._opened.values():
             await model.close()
+
+
+def open_with(settings: QaSettings) -> OpenModel:
+    """Opens the model that the settings name as they say, and others with the same keys and patience."""
+
+    def open_model(name: str, dimension: int | None) -> Embeddings:
+        if name == settings.embedding_model:
+            return open_embeddings(settings)
+        other = {"embedding_model": name, "embedding_dimension": dimension, "evidence_floor": None}
+        return open_embeddings(settings.model_copy(update=other))
+
+    return open_model

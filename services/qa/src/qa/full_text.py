@@ -44,7 +44,7 @@ class FullText:
 
 
 async def _count_words(connection: AsyncConnection, question: str, owner: UUID) -> tuple[list[Word], int]:
-    rows = (await connection.execute(_WORDS, {"question": question, "owner": owner})).all()
+    rows = (await connection.execute(_WORDS, {**_ASKED, "question": question, "owner": str(owner)})).all()
     words = [Word(row.stem, row.holders) for row in rows]
     return words, rows[0].passages if rows else 0
 
@@ -75,6 +75,7 @@ async def _find(
             "stems": [word.stem for word in words],
             "excluded": sorted(scope.excluded),
             "asked": None if scope.documents is None else sorted(scope.documents),
+            "ranked": RANKED,
             "limit": limit,
         },
     )
@@ -91,25 +92,38 @@ def _quoted(stem: str) -> str:
     return f"'{escaped}'"
 
 
-_WORDS = text(f"""
+_ASKED = {"configuration": TEXT_SEARCH, "owner_word": OWNER_WORD, "most_words": WORDS, "counted": COUNTED}
+
+_WORDS = (
+    text(r"""
     WITH words AS (
-        SELECT stem, '''' || replace(replace(stem, '\\', '\\\\'), '''', '''''') || '''' AS quoted
-        FROM unnest(tsvector_to_array(to_tsvector('{TEXT_SEARCH}', :question))) AS stem
-        ORDER BY length(stem) DESC LIMIT {WORDS}
+        SELECT stem, '''' || replace(replace(stem, '\', '\\'), '''', '''''') || '''' AS quoted
+        FROM unnest(tsvector_to_array(to_tsvector(CAST(:configuration AS regconfig), :question))) AS stem
+        ORDER BY length(stem) DESC LIMIT :most_words
     )
     SELECT stem,
            (SELECT count(*) FROM (
                SELECT FROM passages
-               WHERE search @@ ('''{OWNER_WORD}' || :owner || ''' & ' || quoted)::tsquery AND owner_id = :owner
-               LIMIT {COUNTED}) AS holders) AS holders,
-           (SELECT coalesce(sum(chunk_count), 0) FROM searchable_documents WHERE owner_id = :owner) AS passages
+               WHERE search @@ CAST('''' || :owner_word || :owner || ''' & ' || quoted AS tsquery)
+                 AND owner_id = CAST(:owner AS uuid)
+               LIMIT :counted) AS holders) AS holders,
+           (SELECT coalesce(sum(chunk_count), 0) FROM searchable_documents
+            WHERE owner_id = CAST(:owner AS uuid)) AS passages
     FROM words
-""").bindparams(  # noqa: S608 - constants of ours; values are parameters
-    bindparam("question", type_=Text()), bindparam("owner", type_=Uuid())
-).columns(stem=Text(), holders=BigInteger(), passages=BigInteger())  # fmt: skip
+    """)
+    .bindparams(
+        bindparam("configuration", type_=Text()),
+        bindparam("question", type_=Text()),
+        bindparam("owner_word", type_=Text()),
+        bindparam("owner", type_=Text()),
+        bindparam("most_words", type_=Integer()),
+        bindparam("counted", type_=Integer()),
+    )
+    .columns(stem=Text(), holders=BigInteger(), passages=BigInteger())
+)
 
 _PASSAGES = (
-    text(f"""
+    text("""
     SELECT best.document_id, best.version, best.ordinal, best.rank,
            ARRAY(SELECT unnest(tsvector_to_array(best.search)) INTERSECT SELECT unnest(:stems)) AS found
     FROM (
@@ -122,11 +136,11 @@ _PASSAGES = (
               AND p.owner_id = :owner AND d.owner_id = :owner
               AND p.document_id <> ALL(:excluded)
               AND (:asked IS NULL OR p.document_id = ANY(:asked))
-            LIMIT {RANKED}
+            LIMIT :ranked
         ) AS held
         ORDER BY rank DESC LIMIT :limit
     ) AS best
-""")
+    """)
     .bindparams(
         bindparam("stems", type_=ARRAY(Text())),
         bindparam("ranked_by", type_=Text()),
@@ -134,6 +148,7 @@ _PASSAGES = (
         bindparam("owner", type_=Uuid()),
         bindparam("excluded", type_=ARRAY(Uuid())),
         bindparam("asked", type_=ARRAY(Uuid())),
+        bindparam("ranked", type_=Integer()),
         bindparam("limit", type_=Integer()),
     )
     .columns(document_id=Uuid(), version=Integer(), ordinal=Integer(), rank=Float(), found=ARRAY(Text()))

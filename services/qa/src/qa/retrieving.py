@@ -38,9 +38,10 @@ class Findings:
 
     def evidence(self, floor: float) -> list[list[PassageId]]:
         """The ranking of each half that answered, without what is no evidence."""
-        texts = supported(self.texts.hits, self.texts.words, self.texts.passages)
-        near = [] if self.near is None else [close_enough(self.near, floor)]
-        return [[hit.id for hit in ranking] for ranking in (*near, texts)]
+        texts = [hit.id for hit in supported(self.texts.hits, self.texts.words, self.texts.passages)]
+        if self.near is None:
+            return [texts]
+        return [[hit.id for hit in close_enough(self.near, floor)], texts]
 
 
 class Retrieve:

@@ -1,5 +1,7 @@
 """Chats, what can be found, and which index is active."""
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from alembic import op
 from messaging import schema
@@ -125,7 +127,7 @@ def _create_chats() -> None:
     )
 
 
-def _now(name: str) -> sa.Column[sa.DateTime]:
+def _now(name: str) -> sa.Column[datetime]:
     return sa.Column(name, sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False)
 
 

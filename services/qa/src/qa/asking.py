@@ -1,0 +1,128 @@
+"""Asking: the question is kept while what it needs is looked for, then its answer is written."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from uuid import UUID
+
+from chassis.database import Sessions
+from chassis.failures import Failure
+from chassis.ids import uuid7
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from qa import chats
+from qa.answering import Task, Write
+from qa.chats import NewQuestion
+from qa.errors import DocumentNotFound, provider_trouble
+from qa.passages import Passage, Scope
+from qa.retriever import HybridRetriever, as_passage
+from qa.retrieving import Retrieve
+from qa.running import RunningAnswer, RunningAnswers
+from qa.steps import Steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A question as it came in; `chat` is the session that it continues."""
+
+    question: str
+    scope: Scope
+    top_k: int
+    chat: UUID | None = None
+
+
+class Search:
+    """Retrieval alone."""
+
+    def __init__(self, sessions: Sessions, retrieve: Retrieve) -> None:
+        self._sessions = sessions
+        self._retrieve = retrieve
+
+    async def __call__(self, asked: Asked) -> list[Passage]:
+        """The passages that fit, best first. Raises `DocumentNotFound` for documents that are not the owner's."""
+        found = asyncio.ensure_future(self.look(asked, Steps()))
+        await _alongside(found, self._check(asked))
+        try:
+            return await found
+        except Failure as failure:
+            raise provider_trouble(failure) from failure
+
+    async def look(self, asked: Asked, steps: Steps, previous: str | None = None) -> list[Passage]:
+        """What supports an answer, through our LangChain retriever."""
+        retriever = HybridRetriever(
+            retrieve=self._retrieve, scope=asked.scope, top_k=asked.top_k, steps=steps, previous=previous
+        )
+        return [as_passage(document) for document in await retriever.ainvoke(asked.question)]
+
+    async def _check(self, asked: Asked) -> None:
+        async with self._sessions() as session:
+            await refuse_foreign(session, asked.scope)
+
+
+class Ask:
+    """Begins answers."""
+
+    def __init__(self, sessions: Sessions, search: Search, write: Write, running: RunningAnswers) -> None:
+        self._sessions = sessions
+        self._search = search
+        self._write = write
+        self._running = running
+
+    async def __call__(self, asked: Asked) -> RunningAnswer:
+        """Gives the answer that is now being written; question and session are committed.
+
+        Raises `ChatNotFound`, `DocumentNotFound` and `AccountClosed`; whatever comes later is raised by the answer.
+        """
+        steps = Steps()
+        previous = await self._previous(asked)
+        retrieval = asyncio.ensure_future(self._search.look(asked, steps, previous))
+        question = NewQuestion(
+            owner=asked.scope.owner,
+            chat=asked.chat or uuid7(),
+            is_new_chat=asked.chat is None,
+            question_id=uuid7(),
+            answer_id=uuid7(),
+            question=asked.question,
+        )
+        with steps.timed("open"):
+            await _alongside(retrieval, self._open(question, asked.scope))
+        task = Task(question=question, retrieval=retrieval, previous=previous, steps=steps)
+        answer = RunningAnswer(question.chat, question.answer_id)
+        self._running.start(answer, lambda running: self._write(task, running))
+        return answer
+
+    async def _previous(self, asked: Asked) -> str | None:
+        if asked.chat is None:
+            return None
+        async with self._sessions() as session:
+            return await chats.previous_question(session, asked.scope.owner, asked.chat)
+
+    async def _open(self, question: NewQuestion, scope: Scope) -> None:
+        async with self._sessions.begin() as session:
+            await refuse_foreign(session, scope)
+            await chats.open_question(session, question)
+
+
+async def refuse_foreign(session: AsyncSession, scope: Scope) -> None:
+    """Raises `DocumentNotFound` if a document asked for is not one of the owner's that answer."""
+    if scope.documents is None:
+        return
+    foreign = next(iter(scope.documents & scope.excluded), None)
+    foreign = foreign or await chats.foreign_document(session, scope.owner, scope.documents)
+    if foreign is not None:
+        raise DocumentNotFound(foreign)
+
+
+async def _alongside(other: asyncio.Future[list[Passage]], step: Awaitable[None]) -> None:
+    """Take `step` while `other` goes on; if it fails, nobody needs the other any more."""
+    try:
+        await step
+    except BaseException:
+        other.cancel()
+        other.add_done_callback(_seen)
+        raise
+
+
+def _seen(future: asyncio.Future[list[Passage]]) -> None:
+    if not future.cancelled():
+        future.exception()

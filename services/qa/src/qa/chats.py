@@ -1,0 +1,286 @@
+"""Chats as they are kept: sessions, questions, answers."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from contracts.questions import Chat, ChatMessage, ChatWithMessages, Feedback, Source
+from messaging import fences
+from models.chat import Usage
+from sqlalchemy import ColumnElement, Select, delete, exists, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from qa import tables
+from qa.errors import AccountClosed, ChatNotFound, MessageNotFound
+from qa.tables import ChatSession, SearchableDocument
+
+TITLE_LENGTH = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewQuestion:
+    """A question and the place of its answer; `is_new_chat` if they open the chat."""
+
+    owner: UUID
+    chat: UUID
+    is_new_chat: bool
+    question_id: UUID
+    answer_id: UUID
+    question: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedAnswer:
+    """An answer as it is to be kept."""
+
+    owner: UUID
+    chat: UUID
+    id: UUID
+    text: str
+    answered: bool
+    stopped: bool
+    sources: Sequence[Source]
+    model: str
+    usage: Usage | None
+
+    @property
+    def documents(self) -> list[UUID]:
+        return sorted({source.document_id for source in self.sources})
+
+
+async def previous_question(session: AsyncSession, owner: UUID, chat: UUID) -> str | None:
+    """The last question asked in the chat, if any. Raises `ChatNotFound`."""
+    message = tables.ChatMessage
+    last = (
+        select(message.content)
+        .where(message.session_id == chat, message.role == "user")
+        .order_by(message.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    row = (await session.execute(select(last).where(_is_chat(owner, chat)))).one_or_none()
+    if row is None:
+        raise ChatNotFound(chat)
+    previous: str | None = row[0]
+    return previous
+
+
+async def foreign_document(session: AsyncSession, owner: UUID, documents: Collection[UUID]) -> UUID | None:
+    """One of the documents that does not answer for this owner, if there is one."""
+    document = SearchableDocument
+    found = set(
+        await session.scalars(
+            select(document.document_id).where(document.owner_id == owner, document.document_id.in_(documents))
+        )
+    )
+    return next((item for item in documents if item not in found), None)
+
+
+async def open_question(session: AsyncSession, new: NewQuestion) -> None:
+    """Keep a question and the place of its answer. Raises `ChatNotFound`, `AccountClosed`."""
+    await _refuse_closed(session, new.owner)
+    if new.is_new_chat:
+        session.add(ChatSession(id=new.chat, owner_id=new.owner, title=title_of(new.question)))
+        await session.flush()
+    else:
+        await _touch(session, new.owner, new.chat)
+    place = {"session_id": new.chat, "owner_id": new.owner}
+    question = {"id": new.question_id, "role": "user", "content": new.question, "running": False}
+    answer = {"id": new.answer_id, "role": "assistant", "content": "", "running": True}
+    await session.execute(insert(tables.ChatMessage).values([{**place, **question}, {**place, **answer}]))
+
+
+async def store_answer(session: AsyncSession, answer: FinishedAnswer) -> bool:
+    """Keep a finished answer; False if a document among its sources is deleted: then it is kept without its words.
+
+    Its sources' fences are locked, so that no deletion can come between this look and the commit.
+    Raises `ChatNotFound` if the chat was deleted meanwhile, `AccountClosed`.
+    """
+    known = await fences.share(session, [answer.owner, *answer.documents])
+    if known[str(answer.owner)].is_deleted:
+        raise AccountClosed
+    redacted = any(known[str(document)].is_deleted for document in answer.documents)
+    await _touch(session, answer.owner, answer.chat)
+    stored = await session.execute(
+        update(tables.ChatMessage)
+        .where(tables.ChatMessage.id == answer.id)
+        .values(
+            running=False,
+            content="" if redacted else answer.text,
+            sources=[] if redacted else [source.model_dump(mode="json") for source in answer.sources],
+            source_documents=answer.documents,
+            answered=answer.answered,
+            stopped=answer.stopped,
+            redacted=redacted,
+            model=answer.model,
+            input_tokens=answer.usage.input_tokens if answer.usage else None,
+            output_tokens=answer.usage.output_tokens if answer.usage else None,
+        )
+        .returning(tables.ChatMessage.id)
+    )
+    if stored.one_or_none() is None:
+        raise ChatNotFound(answer.chat)
+    return not redacted
+
+
+async def drop_place(session: AsyncSession, answer_id: UUID) -> None:
+    """Give up the place of an answer that will not come."""
+    message = tables.ChatMessage
+    await session.execute(delete(message).where(message.id == answer_id, message.running))
+
+
+async def list_chats(
+    session: AsyncSession, owner: UUID, *, limit: int, after: tuple[datetime, UUID] | None
+) -> list[Chat]:
+    """Chats, the latest first, after the one that changed then."""
+    query = _chats().where(ChatSession.owner_id == owner)
+    if after is not None:
+        query = query.where(tuple_(ChatSession.updated_at, ChatSession.id) < after)
+    query = query.order_by(ChatSession.updated_at.desc(), ChatSession.id.desc()).limit(limit)
+    return [Chat(**row._mapping) for row in await session.execute(query)]
+
+
+async def read_chat(session: AsyncSession, owner: UUID, chat: UUID, *, hidden: Collection[UUID]) -> ChatWithMessages:
+    """A chat with its messages; those with a hidden document among their sources without their words."""
+    row = (await session.execute(_chats().where(_is_chat(owner, chat)))).one_or_none()
+    if row is None:
+        raise ChatNotFound(chat)
+    message = tables.ChatMessage
+    messages = await session.scalars(
+        select(message).where(message.session_id == chat, ~message.running).order_by(message.id)
+    )
+    return ChatWithMessages(**row._mapping, messages=[_as_message(item, hidden) for item in messages])
+
+
+async def rename_chat(session: AsyncSession, owner: UUID, chat: UUID, title: str) -> Chat:
+    """Gives the chat as it is now."""
+    renamed = await session.execute(
+        update(ChatSession).where(_is_chat(owner, chat)).values(title=title).returning(ChatSession.id)
+    )
+    if renamed.one_or_none() is None:
+        raise ChatNotFound(chat)
+    row = (await session.execute(_chats().where(_is_chat(owner, chat)))).one()
+    return Chat(**row._mapping)
+
+
+async def delete_chat(session: AsyncSession, owner: UUID, chat: UUID) -> None:
+    """With all its messages; an answer being written for it will find no place."""
+    deleted = await session.execute(delete(ChatSession).where(_is_chat(owner, chat)).returning(ChatSession.id))
+    if deleted.one_or_none() is None:
+        raise ChatNotFound(chat)
+
+
+async def rate(session: AsyncSession, owner: UUID, chat: UUID, message_id: UUID, feedback: Feedback) -> None:
+    """Keep what a reader thought of an answer; the last word counts. Raises `MessageNotFound`."""
+    message = tables.ChatMessage
+    rated = await session.execute(
+        update(message)
+        .where(_is_answer(owner, chat, message_id), ~message.running)
+        .values(rating=feedback.rating, comment=feedback.comment)
+        .returning(message.id)
+    )
+    if rated.one_or_none() is None:
+        raise MessageNotFound(message_id)
+
+
+async def request_stop(session: AsyncSession, owner: UUID, chat: UUID, message_id: UUID) -> bool:
+    """Ask whoever writes the answer to stop; False if nobody does any more. Raises `MessageNotFound`."""
+    message = tables.ChatMessage
+    row = await session.execute(
+        update(message)
+        .where(_is_answer(owner, chat, message_id))
+        .values(stop_requested=message.running)
+        .returning(message.running)
+    )
+    running = row.scalar_one_or_none()
+    if running is None:
+        raise MessageNotFound(message_id)
+    return bool(running)
+
+
+async def to_be_stopped(session: AsyncSession, running: Collection[UUID]) -> set[UUID]:
+    """Those of the running answers that somebody asked to stop."""
+    message = tables.ChatMessage
+    return set(await session.scalars(select(message.id).where(message.id.in_(running), message.stop_requested)))
+
+
+async def is_running(session: AsyncSession, message_id: UUID) -> bool:
+    message = tables.ChatMessage
+    return bool(await session.scalar(select(exists().where(message.id == message_id, message.running))))
+
+
+def title_of(question: str) -> str:
+    """The beginning of the first question, on one line."""
+    line = " ".join(question.split())
+    if len(line) <= TITLE_LENGTH:
+        return line
+    return line[: TITLE_LENGTH - 1].rstrip() + "…"
+
+
+async def _refuse_closed(session: AsyncSession, owner: UUID) -> None:
+    known = await fences.share(session, [owner])
+    if known[str(owner)].is_deleted:
+        raise AccountClosed
+
+
+async def _touch(session: AsyncSession, owner: UUID, chat: UUID) -> None:
+    # The chat before its messages, as when it is deleted: the two never wait for each other.
+    touched = await session.execute(
+        update(ChatSession).where(_is_chat(owner, chat)).values(updated_at=func.now()).returning(ChatSession.id)
+    )
+    if touched.one_or_none() is None:
+        raise ChatNotFound(chat)
+
+
+def _is_chat(owner: UUID, chat: UUID) -> ColumnElement[bool]:
+    return (ChatSession.id == chat) & (ChatSession.owner_id == owner)
+
+
+def _is_answer(owner: UUID, chat: UUID, message_id: UUID) -> ColumnElement[bool]:
+    message = tables.ChatMessage
+    return (
+        (message.id == message_id)
+        & (message.session_id == chat)
+        & (message.owner_id == owner)
+        & (message.role == "assistant")
+    )
+
+
+def _chats() -> Select[tuple[UUID, str, datetime, datetime, int]]:
+    message = tables.ChatMessage
+    count = (
+        select(func.count())
+        .where(message.session_id == ChatSession.id, ~message.running)
+        .correlate(ChatSession)
+        .scalar_subquery()
+    )
+    return select(
+        ChatSession.id,
+        ChatSession.title,
+        ChatSession.created_at,
+        ChatSession.updated_at,
+        count.label("message_count"),
+    )
+
+
+def _as_message(row: tables.ChatMessage, hidden: Collection[UUID]) -> ChatMessage:
+    redacted = row.redacted or not set(hidden).isdisjoint(row.source_documents)
+    return ChatMessage(
+        id=row.id,
+        role="assistant" if row.role == "assistant" else "user",
+        content="" if redacted else row.content,
+        sources=[] if redacted else [Source.model_validate(source) for source in row.sources],
+        answered=row.answered,
+        feedback=_as_feedback(row),
+        redacted=redacted,
+        stopped=row.stopped,
+        created_at=row.created_at,
+    )
+
+
+def _as_feedback(row: tables.ChatMessage) -> Feedback | None:
+    if row.rating is None:
+        return None
+    return Feedback(rating="up" if row.rating == "up" else "down", comment=row.comment)

@@ -1,0 +1,123 @@
+"""Copying a document's passages from the chunks file, batch by batch, checked against its digest."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+import structlog
+from chassis.database import Sessions
+from chassis.failures import Transient
+from chassis.objects import ObjectMissing, ObjectStore
+from contracts.chunks_file import Chunk, ChunksHeader, parse_chunk, parse_header
+from contracts.objects import chunks_key
+from messaging import fences
+from pydantic import ValidationError
+
+from qa.active_index import is_searchable_in_active
+from qa.orders import IndexOrder
+from qa.repository import DocumentVersion, copy_passages
+
+log = structlog.stdlib.get_logger(__name__)
+
+# Passages in one transaction: 50 ms of COPY, during which the document's fence is locked.
+BATCH = 512
+
+WAIT_FIRST, WAIT_LONGEST = 0.05, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A document whose passages are all written, but for the last ones."""
+
+    header: ChunksHeader
+    last: list[Chunk]
+
+
+class CopyPassages:
+    """Brings the passages of one version into our own tables."""
+
+    def __init__(self, sessions: Sessions, store: ObjectStore) -> None:
+        self._sessions = sessions
+        self._store = store
+
+    async def __call__(self, of: DocumentVersion, order: IndexOrder) -> Copied | None:
+        """All batches but the last are committed, where nothing shows them yet; None if it has become too late.
+
+        Raises `Transient` if the file is not there, or is not the one that was announced.
+        """
+        lines = _Lines(self._store.open(chunks_key(of.owner, of.document, of.version, order.attempt)))
+        try:
+            return await self._copy(of, order, lines)
+        except ObjectMissing:
+            raise Transient("processing.chunks_missing", "The text of the document is not in its place.") from None
+        except ValidationError:
+            raise Transient("processing.chunks_unreadable", "The text of the document cannot be read.") from None
+
+    async def _copy(self, of: DocumentVersion, order: IndexOrder, lines: "_Lines") -> Copied | None:
+        header: ChunksHeader | None = None
+        batch: list[Chunk] = []
+        count = 0
+        async for line in lines:
+            if header is None:
+                header = parse_header(line)
+                continue
+            if len(batch) == BATCH:
+                if not await self._write(of, batch):
+                    return None
+                batch = []
+            batch.append(parse_chunk(line))
+            count += 1
+        if header is None or lines.digest != order.chunks_sha256 or count != order.chunk_count:
+            raise Transient("processing.chunks_changed", "The text of the document is not the one that was announced.")
+        return Copied(header=header, last=batch)
+
+    async def _write(self, of: DocumentVersion, batch: list[Chunk]) -> bool:
+        async with self._sessions.begin() as session:
+            fence = await fences.lock(session, of.document)
+            if fence.is_too_late(of.version):
+                return False
+            await copy_passages(session, of, batch)
+        return True
+
+
+class ActiveIndexWait:
+    """Waits until the active index has a document's vectors: only then may it say that it can be asked about."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def __call__(self, indexes: tuple[str, ...]) -> None:
+        """Returns at once, normally; an activation is heard within milliseconds of being said."""
+        pause = WAIT_FIRST
+        while not await self._is_searchable(indexes):
+            if pause >= WAIT_LONGEST:
+                log.warning("waiting for an index to be activated", indexes=indexes)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, WAIT_LONGEST)
+
+    async def _is_searchable(self, indexes: tuple[str, ...]) -> bool:
+        async with self._sessions() as session:
+            return await is_searchable_in_active(session, indexes)
+
+
+class _Lines:
+    """The lines of a file that comes in pieces, and the digest of all that came."""
+
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces = pieces
+        self._digest = sha256()
+
+    @property
+    def digest(self) -> str:
+        return self._digest.hexdigest()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        rest = b""
+        async for piece in self._pieces:
+            self._digest.update(piece)
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line
+        if rest:
+            yield rest

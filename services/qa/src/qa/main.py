@@ -1,0 +1,161 @@
+"""Qa, put together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+
+import httpx
+from chassis import logs, telemetry
+from chassis.database import Sessions, check_of, create_engine, create_sessions
+from chassis.identity import TokenVerifier
+from chassis.migrating import refuse_wrong_schema
+from chassis.objects import open_store
+from chassis.settings import load
+from chassis.web import create_app as create_web_app
+from chassis.web import serve
+from fastapi import FastAPI
+from messaging.chores import Chore
+from messaging.delivery import Delivery
+from messaging.outbox import Outbox
+from messaging.workers import Work
+from models.chat import ChatModel, open_chat
+from models.opening import keep_to_ourselves
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from qa.active_index import ActiveIndexes
+from qa.answering import Write
+from qa.asking import Ask, Search
+from qa.embedding import OpenModel, QuestionModels, open_with
+from qa.errors import ERRORS
+from qa.full_text import FullText
+from qa.indexing import ActiveIndexWait, CopyPassages
+from qa.reading import Passages
+from qa.repository import drop_abandoned_places
+from qa.retrieving import Retrieve
+from qa.routes import Questions, router
+from qa.running import RunningAnswers
+from qa.settings import QaSettings
+from qa.stopping import CHANNEL, Stop, StopWatch
+from qa.subscribers import Subscribers
+from qa.vectors import ShardedVectors
+from qa.workers import IndexPassages, PurgeDocument, PurgeUser, SweepDocument
+
+# Longer than any answer may take.
+ABANDONED = timedelta(hours=2)
+
+
+def create_app(settings: QaSettings, *, chat: ChatModel | None = None, open_model: OpenModel | None = None) -> FastAPI:
+    """The service. Its database must be migrated; all else may be away. Models given here stand in for those named."""
+    telemetry.configure(settings)
+    keep_to_ourselves()
+    engine = create_engine(settings)
+    sessions = create_sessions(engine)
+    indexes = ActiveIndexes(engine)
+    vectors = ShardedVectors(settings.chroma_url, timeout=settings.vectors_timeout)
+    models = QuestionModels(open_model or open_with(settings))
+    running = RunningAnswers()
+    delivery = _delivery(settings, engine, sessions)
+    watch = StopWatch(sessions, running, delivery.listener.subscribe(CHANNEL))
+    http = httpx.AsyncClient()
+    retrieve = Retrieve(
+        indexes=indexes, models=models, vectors=vectors, texts=FullText(engine), passages=Passages(engine)
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await refuse_wrong_schema(engine, settings.service)
+        embeddings = await models.open(settings.embedding_model)
+        speaker = chat or open_chat(settings, embeddings)
+        app.state.questions = _questions(sessions, retrieve, speaker, running)
+        try:
+            async with delivery.running(), _watched(app, running, watch, grace=settings.answers_grace):
+                yield
+        finally:
+            vectors.close()
+            await speaker.close()
+            await models.close()
+            await http.aclose()
+            await engine.dispose()
+
+    app = create_web_app(
+        settings,
+        routers=[router],
+        lifespan=lifespan,
+        # Not Kafka, nor the object store: questions are answered while they are away.
+        readiness={"database": check_of(engine), "chroma": vectors.check, "index": indexes.check},
+        liveness=delivery.liveness,
+        errors=ERRORS,
+    )
+    app.state.verifier = TokenVerifier(f"{settings.auth_url}/.well-known/jwks.json", http)
+    return app
+
+
+def _questions(sessions: Sessions, retrieve: Retrieve, speaker: ChatModel, running: RunningAnswers) -> Questions:
+    search = Search(sessions, retrieve)
+    return Questions(
+        sessions=sessions,
+        ask=Ask(sessions, search, Write(sessions, speaker), running),
+        search=search,
+        stop=Stop(sessions, running),
+    )
+
+
+def _delivery(settings: QaSettings, engine: AsyncEngine, sessions: Sessions) -> Delivery:
+    outbox = Outbox(settings.service)
+    return Delivery(
+        settings.service,
+        settings,
+        engine,
+        sessions=sessions,
+        subscriptions=Subscribers(outbox).subscriptions(),
+        works=works(settings, sessions, outbox),
+        chores=[
+            Chore(
+                name="drop_abandoned_places",
+                every=timedelta(minutes=10),
+                run=partial(drop_abandoned_places, older_than=ABANDONED.total_seconds()),
+            )
+        ],
+    )
+
+
+def works(settings: QaSettings, sessions: Sessions, outbox: Outbox) -> list[Work]:
+    """All that qa works on."""
+    copy = CopyPassages(sessions, open_store(settings))
+    wait = ActiveIndexWait(sessions)
+    return [
+        IndexPassages(sessions, copy=copy, wait=wait, outbox=outbox, concurrency=settings.indexers),
+        PurgeDocument(sessions, outbox),
+        SweepDocument(outbox),
+        PurgeUser(outbox),
+    ]
+
+
+@asynccontextmanager
+async def _watched(app: FastAPI, running: RunningAnswers, watch: StopWatch, *, grace: float) -> AsyncIterator[None]:
+    """Answers under way can be stopped from elsewhere, and are all stored before the process ends."""
+
+    async def finish_when_told() -> None:
+        await app.state.stopping.wait()
+        await running.finish(grace)
+
+    tasks = [asyncio.create_task(watch.run()), asyncio.create_task(finish_when_told())]
+    try:
+        yield
+    finally:
+        await running.finish(grace)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def main() -> None:
+    settings = load(QaSettings)
+    logs.configure(settings.service, settings.log_level)
+    serve(create_app(settings), settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Answers being written in this process: each goes on to its end, whether or not somebody still listens."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from uuid import UUID
+
+from contracts.questions import Answer, AskSources, AskToken
+
+Event = AskSources | AskToken | Answer
+"""What a reader is told, in this order: the sources once, tokens, and the whole answer at the end."""
+
+
+class RunningAnswer:
+    """One answer on its way to being stored."""
+
+    def __init__(self, chat: UUID, answer_id: UUID) -> None:
+        self.chat = chat
+        self.id = answer_id
+        self.stopped = False
+        self._speaking: asyncio.Task[None] | None = None
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._task: asyncio.Task[Answer] | None = None
+
+    def start(self, write: Callable[["RunningAnswer"], Awaitable[Answer]]) -> asyncio.Task[Answer]:
+        """Begin to write; the task lives on without its listeners."""
+        self._task = asyncio.create_task(self._written(write))
+        return self._task
+
+    def emit(self, event: AskSources | AskToken) -> None:
+        self._events.put_nowait(event)
+
+    async def speak(self, say: Awaitable[None]) -> None:
+        """Let the model speak until it is done, or somebody stops it."""
+        if self.stopped:
+            return
+        self._speaking = asyncio.ensure_future(say)
+        try:
+            await self._speaking
+        except asyncio.CancelledError:
+            if not self.stopped:
+                raise
+
+    def stop(self) -> None:
+        """Say no more; what was said is kept."""
+        self.stopped = True
+        if self._speaking is not None:
+            self._speaking.cancel()
+
+    async def result(self) -> Answer:
+        """The whole answer, once it is stored. Leaving does not end it."""
+        assert self._task is not None, "not started"
+        return await asyncio.shield(self._task)
+
+    async def events(self, silence: float) -> AsyncIterator[Event | None]:
+        """What happens, as it happens; None after `silence` seconds without anything. Raises what it ended with."""
+        while True:
+            try:
+                async with asyncio.timeout(silence):
+                    event = await self._events.get()
+            except TimeoutError:
+                yield None
+                continue
+            if event is None:
+                yield await self.result()
+                return
+            yield event
+
+    async def _written(self, write: Callable[["RunningAnswer"], Awaitable[Answer]]) -> Answer:
+        try:
+            return await write(self)
+        finally:
+            self._events.put_nowait(None)
+
+
+class RunningAnswers:
+    """All of them, so that they can be stopped by id, and waited for when the process ends."""
+
+    def __init__(self) -> None:
+        self._running: dict[UUID, RunningAnswer] = {}
+        self._tasks: set[asyncio.Task[Answer]] = set()
+        self.some = asyncio.Event()
+
+    def start(self, answer: RunningAnswer, write: Callable[[RunningAnswer], Awaitable[Answer]]) -> None:
+        task = answer.start(write)
+        self._running[answer.id] = answer
+        self._tasks.add(task)
+        self.some.set()
+        task.add_done_callback(lambda done: self._ended(answer, done))
+
+    @property
+    def ids(self) -> list[UUID]:
+        return list(self._running)
+
+    def stop(self, ids: Iterable[UUID]) -> None:
+        """Stop those that are being written here."""
+        for answer_id in ids:
+            if (answer := self._running.get(answer_id)) is not None:
+                answer.stop()
+
+    async def finish(self, grace: float) -> None:
+        """Wait until all are stored; those that are not done in time are stopped, and stored as far as they got."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+        self.stop(self.ids)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+
+    def _ended(self, answer: RunningAnswer, task: asyncio.Task[Answer]) -> None:
+        self._running.pop(answer.id, None)
+        self._tasks.discard(task)
+        if not self._running:
+            self.some.clear()
+        if not task.cancelled():
+            task.exception()  # marks it as seen: whoever still listens is told, and it is in the log

@@ -1,0 +1,35 @@
+"""An answer as server-sent events: what was said so far, as soon as it is said."""
+
+from collections.abc import AsyncIterator, Callable
+
+from chassis.problems import ProblemError
+from contracts.questions import Answer, AskSession, AskSources, AskToken
+from pydantic import BaseModel
+
+from qa.running import RunningAnswer
+
+# Proxies close connections on which nothing moves.
+HEARTBEAT_SECONDS = 15.0
+
+_HEARTBEAT = b": still here\n\n"
+_NAMES: dict[type[BaseModel], str] = {AskSources: "sources", AskToken: "token", Answer: "done"}
+
+Describe = Callable[[Exception], ProblemError]
+"""The problem that an error is."""
+
+
+async def as_events(
+    answer: RunningAnswer, describe: Describe, request_id: str, *, heartbeat: float = HEARTBEAT_SECONDS
+) -> AsyncIterator[bytes]:
+    """The events of an answer. It is written on, and kept, even if nobody reads them to the end."""
+    yield event("session", AskSession(session_id=answer.chat, message_id=answer.id))
+    try:
+        async for happened in answer.events(heartbeat):
+            yield _HEARTBEAT if happened is None else event(_NAMES[type(happened)], happened)
+    except Exception as error:
+        yield event("error", describe(error).problem(request_id))
+
+
+def event(name: str, data: BaseModel) -> bytes:
+    """One event; JSON has no line breaks of its own."""
+    return f"event: {name}\ndata: {data.model_dump_json()}\n\n".encode()
