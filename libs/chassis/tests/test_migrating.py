@@ -153,7 +153,7 @@ async def test_tables_and_migrations_must_say_the_same(shop: Shop, url: str) -> 
 async def test_an_empty_or_older_schema_is_refused_and_the_way_out_told(
     shop: Shop, url: str, engine: AsyncEngine
 ) -> None:
-    with pytest.raises(WrongSchema, match="python -m shop.migrate"):
+    with pytest.raises(WrongSchema, match=r"python -m shop\.migrate"):
         await refuse_wrong_schema(engine, "shop")
     await upgrade("shop", url)
     await refuse_wrong_schema(engine, "shop")

@@ -183,7 +183,7 @@ async def test_the_request_id_is_the_clients_if_it_is_a_sane_one(client: httpx.A
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 65, "<script>", "é"])
 async def test_a_strange_request_id_is_replaced(client: httpx.AsyncClient, given: str) -> None:
-    answer = await client.get("/own", headers={"X-Request-ID": given.encode()})
+    answer = await client.get("/own", headers=[(b"X-Request-ID", given.encode())])
 
     assert answer.headers["x-request-id"] not in ("", given)
     assert problem_in(answer).request_id == answer.headers["x-request-id"]

@@ -175,12 +175,12 @@ async def test_a_port_in_use_is_told_and_ends(tmp_path: Path, processes: list[Pr
     process = Process(tmp_path)
     processes.append(process)
     await process.ready()
-    second = subprocess.run(
-        [sys.executable, str(tmp_path / "app.py"), str(process.port)], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, str(tmp_path / "app.py"), str(process.port)]
+    second = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    said, _ = await second.communicate()
 
     assert second.returncode == 3
-    assert "address already in use" in second.stdout
+    assert b"address already in use" in said
 
 
 async def raw(service: Process, request: bytes) -> bytes:

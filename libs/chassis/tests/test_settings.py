@@ -146,4 +146,4 @@ def test_a_strong_secret_is_accepted(env: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_given_directly_wins_over_the_environment(env: pytest.MonkeyPatch) -> None:
-    assert QaLike(top_k=3).top_k == 3  # type: ignore[call-arg]
+    assert QaLike(top_k=3).top_k == 3

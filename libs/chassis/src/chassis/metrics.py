@@ -39,7 +39,7 @@ HTTP_SECONDS = histogram(
     ["method", "route"],
 )
 
-SUBJECTS = gauge("docqa_documents", "Documents by status, as the gateway's projection has them.", ["status"])
+DOCUMENTS = gauge("docqa_documents", "Documents by status, as the gateway's projection has them.", ["status"])
 STAGE_SECONDS = histogram(
     "docqa_stage_seconds",
     "Time from a job's becoming due to the end of its stage, by stage and outcome.",
@@ -65,6 +65,9 @@ DEAD_LETTERS = counter(
 JOBS = gauge("docqa_jobs", "Jobs by kind and state.", ["kind", "state"])
 JOB_RETRIES = counter(
     "docqa_job_retries", "Jobs put back to be tried again, by the kind of failure.", ["kind", "failure"]
+)
+JOB_ALERTS = counter(
+    "docqa_job_alerts", "Jobs that must never fail and have been tried for longer than they should.", ["kind"]
 )
 JOB_SECONDS = histogram("docqa_job_seconds", "Time one taking of a job took.", ["kind", "outcome"], SLOW)
 

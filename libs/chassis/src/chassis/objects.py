@@ -5,11 +5,25 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
 from chassis.failures import Misconfigured
 from chassis.settings import ObjectStoreSettings
+
+if TYPE_CHECKING:
+    from chassis.local_files import LocalFiles
+    from chassis.s3_files import S3Files
+
+__all__ = [
+    "BadKey",
+    "LocalFiles",
+    "ObjectMissing",
+    "ObjectStore",
+    "S3Files",
+    "StoredObject",
+    "open_store",
+]
 
 SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
