@@ -4,6 +4,7 @@ Labels are few and closed, too: never an id, a path or anything that a user can 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -13,22 +14,32 @@ FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 
 SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 """Seconds of what happens in the background."""
 
-NAMES: dict[str, str] = {}
-"""Every metric's name and what it means."""
+
+@dataclass(frozen=True)
+class Declared:
+    """A metric of ours."""
+
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+DECLARED: dict[str, Declared] = {}
+"""Every metric by its name in Prometheus."""
 
 
 def counter(name: str, meaning: str, labels: Sequence[str] = ()) -> Counter:
-    NAMES[f"{name}_total"] = meaning
+    DECLARED[f"{name}_total"] = Declared("counter", tuple(labels), meaning)
     return Counter(name, meaning, labels)
 
 
 def gauge(name: str, meaning: str, labels: Sequence[str] = ()) -> Gauge:
-    NAMES[name] = meaning
+    DECLARED[name] = Declared("gauge", tuple(labels), meaning)
     return Gauge(name, meaning, labels)
 
 
 def histogram(name: str, meaning: str, labels: Sequence[str] = (), buckets: Sequence[float] = FAST) -> Histogram:
-    NAMES[name] = meaning
+    DECLARED[name] = Declared("histogram", tuple(labels), meaning)
     return Histogram(name, meaning, labels, buckets=buckets)
 
 
