@@ -45,7 +45,7 @@ FLOW = (
     Step("its owner deleted it", DocumentDeleted, ("gateway",), ("ingest", "embedder", "qa")),
     Step("one store has verifiably erased it", DocumentPurged, ("gateway", "ingest", "embedder", "qa"), ("gateway",)),
     Step("an account was closed", UserDeleted, ("auth",), ("gateway", "qa")),
-    Step("one service holds nothing of the account", UserPurged, ("gateway", "qa"), ("auth",)),
+    Step("one service holds nothing of the account", UserPurged, ("gateway", "qa"), ("auth", "gateway")),
     Step("questions are answered from another index", IndexActivated, ("embedder",), ("qa",)),
 )
 """Every fact once, in the order in which a document, an account and an index meet them."""
