@@ -1,23 +1,45 @@
 """What a service's `main.py` puts together: everything that delivers, behind one door."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
-from chassis.database import Sessions, create_sessions
+import structlog
+from chassis.database import Sessions, create_sessions, is_transient
 from chassis.health import Check
 from chassis.settings import ServiceSettings
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messaging.chores import Chore
+from messaging import gauges, taking, topics
+from messaging.broker_memory import BrokerMemory
+from messaging.chores import Chore, ChoreRunner
+from messaging.consuming import Consumption
+from messaging.handling import Handling
+from messaging.housekeeping import housekeeping
 from messaging.listening import Listener
+from messaging.process import End, end_process
+from messaging.producing import Producer
+from messaging.relay import Relay, WipedHook
+from messaging.replaying import Replayer
 from messaging.subscribing import Subscription
+from messaging.watchdog import Watchdog
 from messaging.workers import Work
+from messaging.working import Worker
+
+PULSE = 1.0  # seconds: notifications can be missed, back-offs and leases end
+AGAIN = 1.0
+DRAIN_SECONDS = 3.0
+STOP_SECONDS = 15.0
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class Delivery:
     """Sends what was said, hears what others say, does the work. Any of the lists may be empty.
 
-    `on_wiped` is called when the broker is found to have lost its topics.
+    `on_wiped` is called when a topic is found to be new, or to have lost its records.
     """
 
     def __init__(
@@ -30,32 +52,159 @@ class Delivery:
         subscriptions: Sequence[Subscription] = (),
         works: Sequence[Work] = (),
         chores: Sequence[Chore] = (),
-        on_wiped: Callable[[], Awaitable[None]] | None = None,
+        on_wiped: WipedHook | None = None,
+        end: End = end_process,
     ) -> None:
-        self._service = service
         self._settings = settings
         self._engine = engine
         self._sessions = sessions or create_sessions(engine)
-        self._subscriptions = subscriptions
-        self._works = works
-        self._chores = chores
-        self._on_wiped = on_wiped
+        self._end = end
         self.listener = Listener(engine)
+        self._memory = BrokerMemory()
+        self._producer = Producer(settings.kafka)
+        self._relay = Relay(
+            engine, self._producer, self._memory, woken=self.listener.subscribe("outbox"), on_wiped=on_wiped
+        )
+        self._workers = {work.kind: Worker(work, self._sessions, self.wake) for work in works}
+        self._chores = {chore.name: ChoreRunner(chore, self._sessions) for chore in (housekeeping(), *chores)}
+        self._handlings = {
+            each.topic.name: Handling(each, self._sessions, wake=self.wake, end=end) for each in subscriptions
+        }
+        self._consumptions = [self._consumption(service, topic) for topic in self._handlings]
+        self._watchdog = Watchdog(self._consumptions, self._memory, on_lost=self._relay.broker_lost, end=end)
+        self._replayer = Replayer(self._sessions, self._handlings, woken=self.listener.subscribe("dead_letters"))
+        self.listener.on("jobs", self._notified)
+        self.listener.on("fences", self._fence_changed)
 
     @property
     def readiness(self) -> Mapping[str, Check]:
-        """`kafka`: every subscription has its consumer; `work`: no kind of work is paused for its configuration."""
-        raise NotImplementedError
+        """`kafka`: every subscription has its partitions; `work`: no kind stands still for its configuration.
+
+        A service that serves without the broker leaves `kafka` out.
+        """
+        return {"kafka": self._consuming, "work": self._configured}
 
     @property
     def liveness(self) -> Mapping[str, Check]:
         """`progress`: no consumer has stopped while there is something to consume."""
-        raise NotImplementedError
+        return {"progress": self._watchdog.alive}
 
     def wake(self, kind: str) -> None:
         """There is work of this kind: look now."""
+        if (worker := self._workers.get(kind)) is not None:
+            worker.wake()
+
+    async def hurry(self, chore: str) -> None:
+        """Make a chore due now, instead of when its time has come."""
+        await self._chores[chore].hurry()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Deliver until the block ends; then hand back what is being worked on, and stop."""
-        yield
+        """Deliver until the block ends; then hand back what is being worked on, send what is left, and stop."""
+        background = [
+            self._keep(self.listener.run(), "listener"),
+            self._keep(self._relay.run(), "relay"),
+            self._keep(self._watchdog.run(), "watchdog"),
+            self._keep(self._replayer.run(), "replayer"),
+            self._keep(gauges.run(self._engine, list(self._workers)), "gauges"),
+            self._keep(self._pulse(), "pulse"),
+            *(self._keep(runner.run(), f"chore {name}") for name, runner in self._chores.items()),
+        ]
+        working = [self._keep(worker.run(), f"work {kind}") for kind, worker in self._workers.items()]
+        consuming = self._keep(self._consume(), "consumers")
+        try:
+            yield
+        finally:
+            await _stop([consuming])
+            for worker in self._workers.values():
+                worker.stop()
+            await _wait_for(working)
+            await _stop([*working, *background])
+            await self._send_the_rest()
+
+    def _consumption(self, service: str, topic: str) -> Consumption:
+        return Consumption(
+            kafka=self._settings.kafka,
+            topic=topic,
+            group=f"{service}.{topic}",
+            handling=self._handlings[topic],
+            memory=self._memory,
+            fetch_max_wait_ms=self._settings.kafka_fetch_max_wait_ms,
+            session_timeout_ms=self._settings.kafka_session_timeout_ms,
+            on_new_log=self._new_log,
+            end=self._end,
+        )
+
+    async def _consume(self) -> None:
+        """Create the topics if they are missing, then consume. The broker may come later than we do."""
+        while True:
+            try:
+                await topics.ensure(self._settings.kafka)
+                break
+            except Exception as error:
+                log.warning("the topics could not be looked at", error=type(error).__name__)
+            await asyncio.sleep(AGAIN)
+        async with asyncio.TaskGroup() as group:
+            for consumption in self._consumptions:
+                group.create_task(consumption.run())
+
+    async def _new_log(self, topic: str) -> None:
+        await self._relay.broker_lost({topic})
+
+    async def _pulse(self) -> None:
+        """Once a second: jobs whose lease ran out wait again, and what became due is taken."""
+        while self._workers:
+            try:
+                async with self._engine.connect() as pooled:
+                    connection = await pooled.execution_options(isolation_level="AUTOCOMMIT")
+                    while True:
+                        for kind in await taking.pulse(connection, list(self._workers)):
+                            self.wake(kind)
+                        await asyncio.sleep(PULSE)
+            except Exception as error:
+                if not is_transient(error):
+                    log.exception("the pulse failed")
+            await asyncio.sleep(PULSE)
+
+    async def _send_the_rest(self) -> None:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._relay.drain()
+        await self._producer.stop()
+
+    def _notified(self, kind: str | None) -> None:
+        for name in self._workers if kind is None else (kind,):
+            self.wake(name)
+
+    def _fence_changed(self, subject: str | None) -> None:
+        for worker in self._workers.values():
+            worker.look_at_fences(subject)
+
+    async def _consuming(self) -> str | None:
+        away = [consumption.topic for consumption in self._consumptions if not consumption.joined.is_set()]
+        return f"not consuming {', '.join(away)}" if away else None
+
+    async def _configured(self) -> str | None:
+        return "; ".join(worker.paused for worker in self._workers.values() if worker.paused) or None
+
+    def _keep(self, running: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        """Something that runs as long as the process. If it ends by an error, so does the process."""
+        task = asyncio.create_task(running, name=name)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("a part of the delivery ended", part=task.get_name(), exc_info=error)
+            self._end(f"{task.get_name()} ended: {type(error).__name__}")
+
+
+async def _stop(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await _wait_for(tasks)
+
+
+async def _wait_for(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=STOP_SECONDS)

@@ -13,20 +13,24 @@ Fence = FenceRow
 
 # One round trip, whether the row is there or not, and no new row version where it is. Nothing comes back if another
 # transaction makes the row at this moment: then it is there the next time.
-_LOCK = select(FenceRow).from_statement(
-    text("""
+_LOCK = (
+    select(FenceRow)
+    .from_statement(
+        text("""
         WITH found AS (SELECT * FROM fences WHERE subject = :subject FOR UPDATE),
              made AS (INSERT INTO fences (subject) SELECT :subject WHERE NOT EXISTS (SELECT FROM found)
                       ON CONFLICT DO NOTHING RETURNING *)
         SELECT * FROM found UNION ALL SELECT * FROM made
     """).columns(*FenceRow.__table__.columns)
-).execution_options(populate_existing=True)
+    )
+    .execution_options(populate_existing=True)
+)
 
 
 async def lock(session: AsyncSession, subject: str | UUID) -> Fence:
     """The subject's fence, locked until the transaction ends; made if this service has never heard of it."""
     while True:
-        fence = await session.scalar(_LOCK, {"subject": str(subject)})
+        fence: Fence | None = await session.scalar(_LOCK, {"subject": str(subject)})
         if fence is not None:
             return fence
 

@@ -76,7 +76,7 @@ class FenceRules:
         return FACTS[self.outcome_type].model_validate(self.outcome)
 
     def answer_round(self, heard: Fact) -> Fact | None:
-        """The outcome to say again, with the round that was asked for, if that round is a new one: each is answered once."""
+        """The outcome to say again, with the round that was asked for; None if that round was answered before."""
         outcome, asked = self.outcome_of(version_of(heard)), round_of(heard)
         if outcome is None or asked <= (self.outcome_round or 0):
             return None

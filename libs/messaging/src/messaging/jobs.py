@@ -11,8 +11,10 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from messaging.tables import JobRow
+from messaging.tables import FenceRow, JobRow
 from messaging.waking import wake_after_commit
+
+AT_ONCE = 1000  # rows a statement; the protocol counts its parameters in 16 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +80,16 @@ async def add(
 
 
 async def add_many(session: AsyncSession, new: Iterable[NewJob]) -> int:
-    """Note many jobs in one statement. Gives the number of those that are new."""
-    jobs = list(new)
-    if not jobs:
-        return 0
-    trace = traceparent()
-    added = await session.scalars(
-        insert(JobRow)
-        .values([_values(job, trace) for job in jobs])
-        .on_conflict_do_nothing()
-        .returning(JobRow.part)
-    )
+    """Note many jobs at once. Gives the number of those that are new."""
+    jobs, trace, added = list(new), traceparent(), 0
+    for some in (jobs[start : start + AT_ONCE] for start in range(0, len(jobs), AT_ONCE)):
+        # Every job has a fence, so that taking and renewing can look at it in the same statement.
+        subjects = [{"subject": subject} for subject in sorted({str(job.subject) for job in some})]
+        fenced = insert(FenceRow).values(subjects).on_conflict_do_nothing().cte("fenced")
+        rows = insert(JobRow).values([_values(job, trace) for job in some]).on_conflict_do_nothing()
+        added += len((await session.scalars(rows.returning(JobRow.part).add_cte(fenced))).all())
     wake_after_commit(session, *(job.kind for job in jobs if job.delay is None and job.available_at is None))
-    return len(added.all())
+    return added
 
 
 async def pending(
@@ -103,9 +102,7 @@ async def pending(
 
 async def has_live_lease(session: AsyncSession, subject: str | UUID, kinds: Collection[str] | None = None) -> bool:
     """Whether somebody may be writing for the subject at this moment, by the database's clock."""
-    where = and_(
-        JobRow.state == "running", JobRow.lease_until > func.clock_timestamp(), *_about(subject, kinds=kinds)
-    )
+    where = and_(JobRow.state == "running", JobRow.lease_until > func.clock_timestamp(), *_about(subject, kinds=kinds))
     return bool(await session.scalar(select(select(JobRow).where(where).exists())))
 
 

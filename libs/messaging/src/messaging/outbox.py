@@ -9,12 +9,13 @@ from contracts.envelope import Envelope
 from contracts.facts import Fact
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from messaging.records import Record, read
 from messaging.tables import OutboxRow
 
 LARGEST = 256 * 1024  # bytes; facts are a few hundred, and a broker takes 1 MiB by default
 
 
-class FactTooLarge(Exception):  # noqa: N818 - style.md names errors by what is the matter
+class FactTooLarge(Exception):
     """A fact that nobody should have to carry. It was refused when it was said: nothing is stored."""
 
     def __init__(self, type_: str, subject: str, size: int) -> None:
@@ -51,3 +52,19 @@ class Outbox:
             )
         )
         return event_id
+
+
+def say_again(session: AsyncSession, record: Record) -> None:
+    """Put a fact that could not be sent into the outbox once more, with the id that it has. Raises `Poison`."""
+    heard, body = read(record), record.value or b""
+    session.add(
+        OutboxRow(
+            event_id=heard.event_id,
+            topic=heard.fact.topic.name,
+            subject=heard.fact.subject,
+            type=heard.fact.type,
+            body=body,
+            traceparent=heard.traceparent,
+            kept=heard.fact.kept,
+        )
+    )

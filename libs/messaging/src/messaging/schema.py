@@ -21,8 +21,7 @@ _V1 = (
     ) WITH (autovacuum_vacuum_scale_factor = 0.05)
     """,
     "CREATE INDEX ix_outbox_unsent ON outbox (id) WHERE sent_at IS NULL",
-    "CREATE INDEX ix_outbox_sent ON outbox (sent_at) WHERE sent_at IS NOT NULL",
-    "CREATE INDEX ix_outbox_kept ON outbox (topic, id) WHERE kept",
+    "CREATE INDEX ix_outbox_sent ON outbox (kept, sent_at) WHERE sent_at IS NOT NULL",
     """
     CREATE TABLE jobs (
         subject text NOT NULL,
@@ -48,7 +47,7 @@ _V1 = (
     """,
     "CREATE INDEX ix_jobs_waiting ON jobs (kind, owner, available_at) WHERE state = 'waiting'",
     "CREATE INDEX ix_jobs_turns ON jobs (kind, owner, taken_at) WHERE taken_at IS NOT NULL",
-    "CREATE INDEX ix_jobs_leases ON jobs (kind, lease_until) WHERE state = 'running'",
+    "CREATE INDEX ix_jobs_leases ON jobs (lease_until) WHERE state = 'running'",
     "CREATE INDEX ix_jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL",
     """
     CREATE TABLE fences (

@@ -49,8 +49,7 @@ class OutboxRow(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         Index("ix_outbox_unsent", "id", postgresql_where=text("sent_at IS NULL")),
-        Index("ix_outbox_sent", "sent_at", postgresql_where=text("sent_at IS NOT NULL")),
-        Index("ix_outbox_kept", "topic", "id", postgresql_where=text("kept")),
+        Index("ix_outbox_sent", "kept", "sent_at", postgresql_where=text("sent_at IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
@@ -76,7 +75,7 @@ class JobRow(Base):
         Index("ix_jobs_waiting", "kind", "owner", "available_at", postgresql_where=text("state = 'waiting'")),
         # Turns: when an owner was last served.
         Index("ix_jobs_turns", "kind", "owner", "taken_at", postgresql_where=text("taken_at IS NOT NULL")),
-        Index("ix_jobs_leases", "kind", "lease_until", postgresql_where=text("state = 'running'")),
+        Index("ix_jobs_leases", "lease_until", postgresql_where=text("state = 'running'")),
         Index("ix_jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
 
@@ -152,4 +151,3 @@ class ChoreRow(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     due_at: Mapped[datetime] = mapped_column(server_default=func.now())
     claimed_until: Mapped[datetime | None]
-

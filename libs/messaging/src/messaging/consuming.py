@@ -1,0 +1,205 @@
+"""One consumer for one subscription: FastStream's broker, with the acknowledging in our own hands."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+from chassis import metrics
+from faststream import AckPolicy
+from faststream.kafka.message import KafkaMessage
+
+from messaging.acking import Acknowledgements
+from messaging.broker_memory import BrokerMemory
+from messaging.handling import Handling
+from messaging.process import End, end_process
+from messaging.records import Record
+from messaging.tolerant_consumer import TolerantBroker
+
+MAX_POLL_MS = 300_000  # longer than a handler waits for its database
+STOP_SECONDS = 5.0
+RETRY_AFTER = (0.1, 0.5, 1.0, 2.0)
+
+NewLog = Callable[[str], Awaitable[None]]
+"""Told the name of a topic of which this group has never committed anything."""
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Consumption:
+    """Consumes until it is cancelled, and tells how far it has come."""
+
+    def __init__(
+        self,
+        *,
+        kafka: str,
+        topic: str,
+        group: str,
+        handling: Handling,
+        memory: BrokerMemory,
+        fetch_max_wait_ms: int = 500,
+        session_timeout_ms: int = 6000,
+        on_new_log: NewLog | None = None,
+        end: End = end_process,
+    ) -> None:
+        self.topic = topic
+        self.group = group
+        self.handled = 0
+        self.next_offsets: dict[TopicPartition, int] = {}
+        self.joined = asyncio.Event()
+        self.consumer: AIOKafkaConsumer | None = None
+        self.acknowledgements: Acknowledgements | None = None
+        self._kafka = kafka
+        self._handling = handling
+        self._memory = memory
+        self._fetch_max_wait_ms = fetch_max_wait_ms
+        self._session_timeout_ms = session_timeout_ms
+        self._on_new_log = on_new_log
+        self._end = end
+        self._handling_one = asyncio.Lock()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a handler waits for its database: that has an end of its own."""
+        return self._handling.waiting
+
+    async def run(self) -> None:
+        """Consume; while the broker is away, try again."""
+        failures = 0
+        while True:
+            broker = self._broker()
+            try:
+                await broker.start()
+                failures = 0
+                await self._consume()
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.warning("the broker is away", topic=self.topic, error=type(error).__name__)
+            finally:
+                await self._stop(broker)
+            await asyncio.sleep(RETRY_AFTER[min(failures, len(RETRY_AFTER) - 1)])
+            failures += 1
+
+    async def _consume(self) -> None:
+        self.consumer = self._subscriber.consumer
+        assert self.consumer is not None
+        self.acknowledgements = Acknowledgements(self.consumer)
+        self.joined.set()
+        log.info("consuming", topic=self.topic, group=self.group)
+        await self.acknowledgements.run()
+
+    async def _stop(self, broker: TolerantBroker) -> None:
+        """Commit what is done and leave the group. Neither may take for ever: what was not committed is heard again."""
+        self.joined.clear()
+        acknowledgements = self.acknowledgements
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(STOP_SECONDS):
+                self._subscriber.running = False
+                async with self._handling_one:
+                    if acknowledgements is not None:
+                        await acknowledgements.flush()
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(STOP_SECONDS):
+                await broker.stop()
+        self.consumer = self.acknowledgements = None
+
+    def _broker(self) -> TolerantBroker:
+        broker = TolerantBroker(
+            self._kafka.split(","),
+            client_id=self.group,
+            consumer_only=True,
+            allow_auto_create_topics=False,
+            apply_types=False,
+            graceful_timeout=STOP_SECONDS,
+            logger=None,
+        )
+        self._subscriber = broker.subscriber(
+            self.topic,
+            group_id=self.group,
+            ack_policy=AckPolicy.MANUAL,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=self._fetch_max_wait_ms,
+            session_timeout_ms=self._session_timeout_ms,
+            heartbeat_interval_ms=self._session_timeout_ms // 3,
+            max_poll_interval_ms=MAX_POLL_MS,
+            listener=_Rebalances(self),
+            parser=_as_it_is,
+            decoder=_raw,
+            no_reply=True,
+        )
+        self._subscriber(self._hear)
+        return broker
+
+    async def _hear(self, raw: "ConsumerRecord[bytes | None, bytes | None]") -> None:
+        try:
+            async with self._handling_one:
+                await self._handling.handle(Record.of(raw))
+        except Exception:
+            # FastStream would go on to the next record, and its acknowledgement would cover this one.
+            log.exception("a record was neither handled nor put aside", topic=raw.topic, offset=raw.offset)
+            self._end("a record was neither handled nor put aside")
+            await asyncio.Event().wait()
+        self.handled += 1
+        self.next_offsets[TopicPartition(raw.topic, raw.partition)] = raw.offset + 1
+        self._memory.heard(raw.topic, raw.partition, raw.offset)
+        if self.acknowledgements is not None:
+            self.acknowledgements.done(raw.topic, raw.partition, raw.offset)
+
+    async def _assigned(self) -> None:
+        """A group that has committed nothing at all of a topic sees it for the first time, or the broker forgot."""
+        consumer = self._subscriber.consumer
+        if consumer is None or self._on_new_log is None:
+            return
+        places = [TopicPartition(self.topic, number) for number in consumer.partitions_for_topic(self.topic) or ()]
+        committed = await asyncio.gather(*(consumer.committed(place) for place in places))
+        if not any(committed):
+            await self._on_new_log(self.topic)
+
+
+class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, consumption: Consumption) -> None:
+        self._consumption = consumption
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        acknowledgements = self._consumption.acknowledgements
+        for place in revoked:
+            self._consumption.next_offsets.pop(place, None)
+            with contextlib.suppress(KeyError):
+                metrics.CONSUMER_LAG.remove(place.topic, str(place.partition))
+        if acknowledgements is not None and revoked:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(2):
+                    await acknowledgements.flush()
+            acknowledgements.forget(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        del assigned
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._consumption._assigned()
+        except (KafkaError, OSError, TimeoutError) as error:
+            log.warning("could not tell whether the topic is new", error=type(error).__name__)
+
+
+async def _as_it_is(raw: "ConsumerRecord[bytes | None, bytes | None]") -> KafkaMessage:
+    """A message whatever is in it: FastStream's own parser drops records with odd headers before any handler."""
+    return KafkaMessage(raw_message=raw, body=b"", headers={}, consumer=_NO_CONSUMER, message_id=f"{raw.offset}")
+
+
+async def _raw(message: KafkaMessage) -> object:
+    return message.raw_message
+
+
+class _NoConsumer:
+    """FastStream's messages want one; records are acknowledged by `messaging.acking`, and never sought back."""
+
+    async def commit(self) -> None:
+        raise NotImplementedError
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        raise NotImplementedError
+
+
+_NO_CONSUMER = _NoConsumer()

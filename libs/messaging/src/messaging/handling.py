@@ -1,0 +1,137 @@
+"""Handling one record: one transaction with its fence locked first, or a dead letter. It always ends in one of them."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+from chassis import metrics
+from chassis.database import Sessions, is_transient, sqlstate
+from chassis.failures import Failure, Poison
+from chassis.telemetry import continue_trace, span
+from contracts.facts import Fact
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from messaging import dead_letters, fences
+from messaging.process import End, end_process
+from messaging.records import Heard, Record, read
+from messaging.subscribing import Handler, Subscription
+from messaging.waking import woken_by
+
+TRIES = 3  # of a handler that fails for a reason of its own; then the record is put aside
+PATIENCE = 240.0  # seconds without the own database; below max_poll_interval, at which the partition would be lost
+PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
+
+STATEMENT_CANCELLED = "57014"  # a statement that takes too long does so every time
+
+T = TypeVar("T")
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Handling:
+    """Handles the records of one subscription."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        sessions: Sessions,
+        *,
+        wake: Callable[[str], None] = lambda _kind: None,
+        end: End = end_process,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._handlers: dict[type[Fact], Handler] = dict(subscription.handlers)
+        self._sessions = sessions
+        self._wake = wake
+        self._end = end
+        self._patience = patience
+        self.waiting = False
+
+    async def handle(self, record: Record) -> None:
+        """Returns when the record may be acknowledged."""
+        try:
+            heard = read(record)
+        except Poison as poison:
+            await self._bury(record, poison)
+            return
+        handler = self._handlers.get(type(heard.fact))
+        if handler is None:
+            return
+        with (
+            continue_trace(heard.traceparent),
+            structlog.contextvars.bound_contextvars(event_id=str(heard.event_id), subject=heard.fact.subject),
+            span(f"hear {heard.fact.type}", subject=heard.fact.subject, event_id=str(heard.event_id)),
+        ):
+            await self._apply(handler, heard, record)
+
+    async def replay(self, session: AsyncSession, record: Record) -> None:
+        """Handle the record in this session's transaction. Raises whatever the handler raises, and `Poison`."""
+        heard = read(record)
+        handler = self._handlers.get(type(heard.fact))
+        if handler is not None:
+            with continue_trace(heard.traceparent):
+                await handler(session, await fences.lock(session, heard.fact.subject), heard.fact)
+
+    async def _apply(self, handler: Handler, heard: Heard, record: Record) -> None:
+        for tries in range(1, TRIES + 1):
+            try:
+                await self._with_database(lambda: self._transaction(handler, heard.fact))
+            except Exception as error:
+                metrics.FACTS_HEARD.labels(heard.fact.type, "error").inc()
+                log.exception("a handler failed", type=heard.fact.type, tries=tries)
+                if tries == TRIES:
+                    await self._bury(record, _failure_of(error))
+                    return
+                await asyncio.sleep(PAUSES[tries - 1])
+            else:
+                metrics.FACTS_HEARD.labels(heard.fact.type, "handled").inc()
+                return
+
+    async def _transaction(self, handler: Handler, fact: Fact) -> None:
+        async with self._sessions.begin() as session:
+            await handler(session, await fences.lock(session, fact.subject), fact)
+        for kind in woken_by(session):
+            self._wake(kind)
+
+    async def _bury(self, record: Record, failure: Failure) -> None:
+        async def transaction() -> bool:
+            async with self._sessions.begin() as session:
+                return await dead_letters.bury(session, record, failure)
+
+        if await self._with_database(transaction):
+            metrics.DEAD_LETTERS.labels(failure.code).inc()
+            log.error(
+                "a record was put aside",
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                reason=failure.code,
+                detail=failure.detail,
+            )
+
+    async def _with_database(self, transaction: Callable[[], Awaitable[T]]) -> T:
+        """Repeat the transaction while the database is the reason that it fails; in the end, end the process."""
+        began, pauses = time.monotonic(), 0
+        while True:
+            try:
+                answer = await transaction()
+                self.waiting = False
+                return answer
+            except Exception as error:
+                if not is_transient(error) or sqlstate(error) == STATEMENT_CANCELLED:
+                    raise
+                self.waiting = True
+                if time.monotonic() - began > self._patience:
+                    self._end(f"the database has been away for {self._patience:g} s")
+                    await asyncio.Event().wait()  # never back to the consumer, which would go on to the next record
+                log.warning("waiting for the database", error=type(error).__name__)
+            await asyncio.sleep(PAUSES[min(pauses, len(PAUSES) - 1)])
+            pauses += 1
+
+
+def _failure_of(error: Exception) -> Failure:
+    if isinstance(error, Failure):
+        return error
+    return Poison("handler.failed", type(error).__name__)

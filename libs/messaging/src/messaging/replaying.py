@@ -1,0 +1,83 @@
+"""Handling dead letters again, once each, when somebody has asked for it."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+
+import structlog
+from chassis.database import Sessions, is_transient
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from messaging import dead_letters
+from messaging.handling import Handling
+from messaging.outbox import say_again
+from messaging.tables import DeadLetter
+
+LOOK_EVERY = 30.0
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Replayer:
+    """Replays what was asked for. A letter's effect and its end are one transaction, so it has one effect."""
+
+    def __init__(self, sessions: Sessions, handlings: Mapping[str, Handling], *, woken: asyncio.Event) -> None:
+        self._sessions = sessions
+        self._handlings = handlings
+        self._woken = woken
+
+    async def run(self) -> None:
+        while True:
+            self._woken.clear()
+            try:
+                while await self.replay_one():
+                    pass
+            except Exception as error:
+                if not is_transient(error):
+                    log.exception("replaying failed")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._woken.wait()
+
+    async def replay_one(self) -> bool:
+        """Replay the next letter that was asked for. False if there is none."""
+        letter_id = 0
+        try:
+            async with self._sessions.begin() as session:
+                letter = await session.scalar(
+                    select(DeadLetter)
+                    .where(DeadLetter.state == "replaying")
+                    .order_by(DeadLetter.id)
+                    .limit(1)
+                    .with_for_update(skip_locked=True)
+                )
+                if letter is None:
+                    return False
+                letter_id = letter.id
+                await self._replay(session, letter)
+                letter.state = "replayed"
+                letter.replays += 1
+                letter.replayed_at = await session.scalar(select(func.now()))
+            log.info("a dead letter was replayed", letter=letter_id)
+        except Exception as error:
+            if is_transient(error):
+                raise
+            await self._still_dead(letter_id, error)
+        return True
+
+    async def _replay(self, session: AsyncSession, letter: DeadLetter) -> None:
+        record = dead_letters.record_of(letter)
+        if letter.origin == dead_letters.OUTBOX:
+            say_again(session, record)
+        else:
+            await self._handlings[letter.topic].replay(session, record)
+
+    async def _still_dead(self, letter_id: int, error: Exception) -> None:
+        log.warning("a dead letter failed again", letter=letter_id, error=type(error).__name__)
+        async with self._sessions.begin() as session:
+            await session.execute(
+                update(DeadLetter)
+                .where(DeadLetter.id == letter_id)
+                .values(state="dead", replays=DeadLetter.replays + 1, detail=type(error).__name__)
+            )

@@ -1,0 +1,159 @@
+"""Taking jobs: the owners in turn, what is locked by others left aside, one round trip."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Interval, Row, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.types import Text
+
+from messaging.fencing import FenceRules
+from messaging.jobs import Job
+
+# The owners that have something waiting are found by hopping over the index, one probe an owner, however many jobs
+# each of them has. Whose turn it is follows from when each was served last. Of each owner in turn the oldest due job
+# is locked; a job (or a fence) that somebody else holds at this moment is passed over.
+_TAKE = """
+    WITH RECURSIVE owners(owner) AS (
+        (SELECT owner FROM jobs WHERE kind = :kind AND state = 'waiting' ORDER BY owner LIMIT 1)
+        UNION ALL
+        SELECT following.owner FROM owners, LATERAL (
+            SELECT owner FROM jobs WHERE kind = :kind AND state = 'waiting' AND owner > owners.owner
+            ORDER BY owner LIMIT 1) AS following
+    ), turns AS MATERIALIZED (
+        SELECT owners.owner FROM owners LEFT JOIN LATERAL (
+            SELECT taken_at FROM jobs WHERE kind = :kind AND owner = owners.owner AND taken_at IS NOT NULL
+            ORDER BY taken_at DESC LIMIT 1) AS served ON true
+        WHERE EXISTS (SELECT FROM jobs WHERE kind = :kind AND state = 'waiting' AND owner = owners.owner
+                      AND available_at <= clock_timestamp())
+        ORDER BY served.taken_at NULLS FIRST, owners.owner
+    ), picked AS MATERIALIZED (
+        SELECT oldest.* FROM turns, LATERAL (
+            SELECT job.subject, job.version, job.part, fence.live, fence.failed, fence.deleted_at
+            FROM jobs AS job JOIN fences AS fence ON fence.subject = job.subject
+            WHERE job.kind = :kind AND job.state = 'waiting' AND job.owner = turns.owner
+                AND job.available_at <= clock_timestamp()
+            ORDER BY job.available_at, job.part LIMIT 1 FOR UPDATE OF {locked} SKIP LOCKED) AS oldest
+        LIMIT :most
+    ), taken AS (
+        UPDATE jobs SET state = 'running', attempt = attempt + 1, taken_at = clock_timestamp(),
+            lease_until = clock_timestamp() + :lease
+        FROM picked
+        WHERE jobs.kind = :kind AND jobs.subject = picked.subject AND jobs.version = picked.version
+            AND jobs.part = picked.part
+        RETURNING jobs.subject, jobs.version, jobs.part, jobs.owner, jobs.attempt, jobs.tries, jobs.crashes,
+            jobs.payload, jobs.traceparent, jobs.available_at, picked.live, picked.failed, picked.deleted_at
+    )
+    SELECT (SELECT count(*) FROM turns) AS due, taken.* FROM (SELECT) AS once LEFT JOIN taken ON true
+"""
+
+
+def _taking(locked: str) -> Any:
+    return text(_TAKE.format(locked=locked)).bindparams(bindparam("lease", type_=Interval))
+
+
+_TAKE_JOB = _taking("job")
+_TAKE_JOB_AND_FENCE = _taking("job, fence")
+
+_RENEW = text("""
+    UPDATE jobs SET lease_until = clock_timestamp() + :lease
+    FROM fences, unnest(:subjects, :versions, :parts, :attempts) AS mine(subject, version, part, attempt)
+    WHERE jobs.kind = :kind AND jobs.subject = mine.subject AND jobs.version = mine.version AND jobs.part = mine.part
+        AND jobs.attempt = mine.attempt AND jobs.state = 'running' AND fences.subject = jobs.subject
+    RETURNING jobs.subject, jobs.version, jobs.part, fences.live, fences.failed, fences.deleted_at
+""").bindparams(
+    bindparam("lease", type_=Interval),
+    bindparam("subjects", type_=ARRAY(Text)),
+)
+
+_PULSE = text("""
+    WITH reclaimed AS (
+        UPDATE jobs SET state = 'waiting', crashes = crashes + 1, available_at = clock_timestamp(), lease_until = NULL
+        WHERE (subject, version, kind, part) IN (
+            SELECT subject, version, kind, part FROM jobs
+            WHERE state = 'running' AND lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED)
+        RETURNING kind)
+    SELECT kind FROM reclaimed
+    UNION
+    SELECT kind FROM unnest(:kinds) AS kinds(kind) WHERE EXISTS (
+        SELECT FROM jobs WHERE jobs.kind = kinds.kind AND state = 'waiting' AND available_at <= clock_timestamp())
+""").bindparams(bindparam("kinds", type_=ARRAY(Text)))
+
+Key = tuple[str, int, int]
+"""Subject, version and part: a job among those of its kind."""
+
+
+@dataclass(frozen=True)
+class SeenFence(FenceRules):
+    """A fence as it was at a glance, unlocked: enough to stop early, never to conclude."""
+
+    live: int
+    failed: list[int]
+    deleted_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A job that is ours until its lease ends."""
+
+    job: Job
+    fence: SeenFence
+    due_since: datetime
+
+
+async def take(
+    session: AsyncSession, *, kind: str, lease: timedelta, most: int, with_fence: bool
+) -> tuple[list[Taken], int]:
+    """Take up to `most` due jobs, one an owner, and how many owners had something due.
+
+    `with_fence` locks their fences, too: then this transaction may say something about the subjects.
+    """
+    statement = _TAKE_JOB_AND_FENCE if with_fence else _TAKE_JOB
+    rows = (await session.execute(statement, {"kind": kind, "lease": lease, "most": most})).all()
+    return [_taken(kind, row) for row in rows if row.subject is not None], rows[0].due
+
+
+async def renew(session: AsyncSession, *, kind: str, lease: timedelta, jobs: Sequence[Job]) -> dict[Key, SeenFence]:
+    """Prolong the leases that are still held; gives the fence of each of these jobs."""
+    values = {
+        "kind": kind,
+        "lease": lease,
+        "subjects": [job.subject for job in jobs],
+        "versions": [job.version for job in jobs],
+        "parts": [job.part for job in jobs],
+        "attempts": [job.attempt for job in jobs],
+    }
+    rows = await session.execute(_RENEW, values)
+    return {(row.subject, row.version, row.part): _fence(row) for row in rows}
+
+
+async def pulse(session: AsyncSession | AsyncConnection, kinds: Sequence[str]) -> set[str]:
+    """Make the jobs whose lease ran out wait again, and count the crash. Gives the kinds of which something is due."""
+    return {row.kind for row in await session.execute(_PULSE, {"kinds": list(kinds)})}
+
+
+def key_of(job: Job) -> Key:
+    return job.subject, job.version, job.part
+
+
+def _taken(kind: str, row: Row[Any]) -> Taken:
+    job = Job(
+        kind=kind,
+        subject=row.subject,
+        version=row.version,
+        part=row.part,
+        owner=row.owner,
+        attempt=row.attempt,
+        tries=row.tries,
+        crashes=row.crashes,
+        payload=row.payload,
+        traceparent=row.traceparent,
+    )
+    return Taken(job, _fence(row), row.available_at)
+
+
+def _fence(row: Row[Any]) -> SeenFence:
+    return SeenFence(live=row.live, failed=row.failed, deleted_at=row.deleted_at)

@@ -1,0 +1,55 @@
+"""A consumer that gets past records which its client cannot even take apart."""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.errors import CorruptRecordException
+from aiokafka.structs import TopicPartition
+from faststream.kafka import KafkaBroker
+
+DAMAGED = (("damaged", None),)
+"""Headers of the record that is handed on in place of one that cannot be read: no real header has no value."""
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class TolerantConsumer(AIOKafkaConsumer):  # type: ignore[misc]
+    """Hands on a record without content where the client would fail at the same offset for ever.
+
+    A record's header names are decoded deep in the client, and one that is not UTF-8 stops its partition otherwise.
+    """
+
+    async def getone(self, *partitions: TopicPartition) -> "ConsumerRecord[Any, Any]":
+        try:
+            return await super().getone(*partitions)
+        except (UnicodeDecodeError, CorruptRecordException) as error:
+            stuck = self._stuck()
+            if stuck is None:
+                await asyncio.sleep(1)
+                raise
+            offset = await self.position(stuck)
+            log.error("a record cannot be read", topic=stuck.topic, partition=stuck.partition, error=repr(error)[:200])
+            self.seek(stuck, offset + 1)
+            return ConsumerRecord(stuck.topic, stuck.partition, offset, 0, 0, None, None, None, -1, -1, DAMAGED)
+
+    def _stuck(self) -> TopicPartition | None:
+        """The partition whose records just ended in an error: its iterator is finished, and it does not know yet."""
+        for partition, result in self._fetcher._records.items():
+            records = getattr(result, "_partition_records", None)
+            iterator = getattr(records, "_records_iterator", None)
+            if iterator is not None and iterator.gi_frame is None:
+                return TopicPartition(partition.topic, partition.partition)
+        return None
+
+
+class TolerantBroker(KafkaBroker):
+    """FastStream's broker with tolerant consumers."""
+
+    async def _connect(self) -> Any:
+        builder = await super()._connect()
+        options: dict[str, Any] = getattr(builder, "keywords", {})
+        self.config.broker_config.builder = partial(TolerantConsumer, **options)
+        return self.config.broker_config.builder

@@ -1,0 +1,57 @@
+"""The topics exist, with the shape that the contract gives them."""
+
+from collections.abc import Sequence
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+from contracts.topics import TOPICS, Topic
+
+REQUEST_MS = 10_000
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+async def ensure(kafka: str, topics: Sequence[Topic] = TOPICS) -> set[str]:
+    """Create what is missing, and give the names of what was created here.
+
+    A broker that cannot create topics (the embedded one) is not asked to if none is missing.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.split(","), request_timeout_ms=REQUEST_MS)
+    try:
+        await admin.start()
+        existing = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+        for topic in topics:
+            if existing.get(topic.name, topic.partitions) != topic.partitions:
+                log.warning(
+                    "a topic has another number of partitions",
+                    topic=topic.name,
+                    partitions=existing[topic.name],
+                    expected=topic.partitions,
+                )
+        missing = [topic for topic in topics if topic.name not in existing]
+        return await _create(admin, missing) if missing else set()
+    finally:
+        await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic]) -> set[str]:
+    # As many replicas as the broker is set to keep: a choice of whoever runs it.
+    new = [NewTopic(topic.name, topic.partitions, -1, topic_configs=_configs(topic)) for topic in missing]
+    answer = await admin.create_topics(new)
+    created = set()
+    for name, code, *_ in answer.topic_errors:
+        error = for_code(code)
+        if error is TopicAlreadyExistsError:
+            continue  # another service was faster
+        if code:
+            raise error(f"topic {name}")
+        created.add(name)
+        log.info("a topic was created", topic=name)
+    return created
+
+
+def _configs(topic: Topic) -> dict[str, str]:
+    if topic.retention is None:
+        return {"cleanup.policy": "compact"}
+    return {"retention.ms": str(round(topic.retention.total_seconds() * 1000))}
