@@ -86,7 +86,7 @@ class LoginFailureRow(Row):
     """A failed login of an account that may or may not exist, by the digest of its address."""
 
     __tablename__ = "login_failures"
-    __table_args__ = (Index(None, "account", "failed_at"),)
+    __table_args__ = (Index("ix_login_failures_account_failed_at", "account", "failed_at"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     account: Mapped[bytes]
