@@ -100,8 +100,7 @@ class Farewell(Work):
     kind: ClassVar[str] = FAREWELL
     max_tries = None
 
-    def __init__(self, *, sessions: Sessions, store: ObjectStore, outbox: Outbox) -> None:
-        self._sessions = sessions
+    def __init__(self, *, store: ObjectStore, outbox: Outbox) -> None:
         self._store = store
         self._outbox = outbox
 

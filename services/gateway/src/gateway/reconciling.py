@@ -40,7 +40,7 @@ class Patience:
         """Until the next round, after so many that nothing followed."""
         if unanswered >= self.alert_rounds:
             return DAILY
-        return min(self.first * 2**unanswered, self.ceiling)
+        return min(self.first * (1 << unanswered), self.ceiling)
 
 
 class Reconcile:

@@ -2,11 +2,12 @@
 
 from typing import Annotated, ClassVar
 
-from chassis.settings import CommaSeparated, HttpUrl, ObjectStoreSettings, ServiceSettings
-from pydantic import Field
+from chassis.settings import CommaSeparated, HttpUrl, ObjectStoreSettings, ServiceSettings, split_commas
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings
 
 Seconds = Annotated[int, Field(gt=0)]
+SecondsEach = Annotated[tuple[Seconds, ...], BeforeValidator(split_commas)]
 
 
 class ModelNames(BaseSettings):
@@ -55,7 +56,7 @@ class GatewaySettings(ServiceSettings, ObjectStoreSettings, ModelNames):
     reconcile_batch: int = Field(default=20, ge=1, description="Most rounds that one look of the reconciler starts.")
 
     # The longest lease of any service, an hour, a day: when a writer may last have been late.
-    sweep_seconds: CommaSeparated = Field(
-        default=("600", "3600", "86400"), description="Seconds after a deletion at which its store is counted again."
+    sweep_seconds: SecondsEach = Field(
+        default=(600, 3600, 86400), description="Seconds after a deletion at which its store is counted again."
     )
     orphan_seconds: Seconds = Field(default=86400, description="Age at which an object without a row is removed.")

@@ -1,0 +1,88 @@
+"""Accounts over HTTP: auth answers, and a deleted account is out before its holder hears of it."""
+
+from typing import Any
+from uuid import UUID
+
+from chassis.problems import unavailable
+from contracts.accounts import (
+    AccountDeletion,
+    ApiKeys,
+    CreateKeyRequest,
+    DeleteAccountRequest,
+    LoginRequest,
+    NewApiKey,
+    RefreshRequest,
+    SignupRequest,
+    Tokens,
+    User,
+)
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
+
+from gateway.callers import SECURITY, CallerDep
+from gateway.describing import PASSWORD_FORM, answers, json_body, problems
+from gateway.forwarding import body_of, onward
+from gateway.parts import PartsDep
+
+open_router = APIRouter(prefix="/api/auth", tags=["Accounts"], responses=problems(422, 503))
+router = APIRouter(prefix="/api/auth", tags=["Accounts"], dependencies=SECURITY, responses=problems(401, 422, 503))
+well_known = APIRouter(tags=["Accounts"], responses=problems(503))
+
+
+def _route(model: type[Any] | None, status: int, *refusals: int) -> dict[str, Any]:
+    given = answers(model, status) if model is not None else {}
+    return {"status_code": status, "response_class": Response, "responses": {**given, **problems(*refusals)}}
+
+
+@open_router.post("/signup", openapi_extra=json_body(SignupRequest), summary="Sign up", **_route(Tokens, 201, 409))
+@open_router.post("/login", openapi_extra=json_body(LoginRequest), summary="Log in", **_route(Tokens, 200, 401, 429))
+@open_router.post("/token", openapi_extra=PASSWORD_FORM, summary="Log in by form", **_route(Tokens, 200, 401, 429))
+@open_router.post("/refresh", openapi_extra=json_body(RefreshRequest), summary="Refresh", **_route(Tokens, 200, 401))
+@open_router.post("/logout", openapi_extra=json_body(RefreshRequest), summary="Log out", **_route(None, 204))
+async def without_login(request: Request, parts: PartsDep) -> Response:
+    """Answered by auth."""
+    return await parts.auth(onward(request, body=await body_of(request)))
+
+
+@router.get("/me", summary="Show the account", **_route(User, 200))
+@router.post(
+    "/keys", openapi_extra=json_body(CreateKeyRequest), summary="Make an API key", **_route(NewApiKey, 201, 429)
+)
+@router.get("/keys", summary="List API keys", **_route(ApiKeys, 200))
+async def with_login(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    """Answered by auth."""
+    return await parts.auth(onward(request, caller=caller, body=await body_of(request)))
+
+
+@router.delete("/keys/{key_id}", summary="Delete an API key", **_route(None, 204, 404))
+async def delete_key(request: Request, key_id: UUID, caller: CallerDep, parts: PartsDep) -> Response:
+    """It works for at most a minute more."""
+    del key_id  # auth reads it
+    return await parts.auth(onward(request, caller=caller))
+
+
+@router.delete(
+    "/me", openapi_extra=json_body(DeleteAccountRequest), summary="Delete the account", **_route(AccountDeletion, 202)
+)
+@router.post(
+    "/me/delete",
+    openapi_extra=json_body(DeleteAccountRequest),
+    summary="Delete the account, for clients that cannot send a body with DELETE",
+    **_route(AccountDeletion, 202),
+)
+async def delete_account(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    """Out at once, everything erased; the receipt can be read without a login."""
+    answer = await parts.auth(onward(request, caller=caller, body=await body_of(request)))
+    if answer.status_code == 202:
+        try:
+            deletion = AccountDeletion.model_validate_json(bytes(answer.body)).deletion_id
+        except ValidationError:
+            raise unavailable() from None
+        await parts.close_account(caller.user_id, deletion)
+    return answer
+
+
+@well_known.get("/.well-known/jwks.json", summary="Public keys of access tokens", response_class=Response)
+async def jwks(request: Request, parts: PartsDep) -> Response:
+    """Other services verify tokens with them."""
+    return await parts.auth(onward(request))

@@ -1,0 +1,116 @@
+"""Who is calling the front door: a token, or an API key that stands for one; and whether the account is still open."""
+
+from hashlib import sha256
+from typing import Annotated, Protocol
+
+import httpx
+from cachetools import TTLCache
+from chassis.database import Sessions
+from chassis.identity import Caller, Verifier, bearer, token_invalid
+from chassis.problems import ProblemError, unavailable
+from contracts.internal import ExchangedToken
+from contracts.tokens import KEY_PREFIX
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer, OAuth2PasswordBearer
+from pydantic import ValidationError
+
+from gateway import owners
+
+LONGEST_KEY = 1024
+REMEMBERED = 10_000  # keys; about 10 MB at worst
+EARLY = 10.0
+"""Seconds by which a token is given up before its end: the services behind look at it a moment later."""
+
+
+class Exchange(Protocol):
+    """Turns an API key into a short-lived access token."""
+
+    async def token(self, key: str) -> str: ...
+
+
+class KeyExchange:
+    """Asks auth, and remembers for as long as the token lives: a deleted key works for at most a minute more."""
+
+    def __init__(self, *, http: httpx.AsyncClient, auth_url: str) -> None:
+        self._http = http
+        self._url = f"{auth_url}/internal/keys/exchange"
+        self._tokens: TTLCache[bytes, str] = TTLCache(maxsize=REMEMBERED, ttl=60 - EARLY)
+
+    async def token(self, key: str) -> str:
+        """401 if it is no key, or not any more; 503 if auth is away."""
+        digest = sha256(key.encode()).digest()
+        if (known := self._tokens.get(digest)) is not None:
+            return known
+        exchanged = await self._ask(key)
+        if exchanged.expires_in >= 60:
+            self._tokens[digest] = exchanged.access_token
+        return exchanged.access_token
+
+    async def _ask(self, key: str) -> ExchangedToken:
+        if len(key) > LONGEST_KEY:
+            raise _no_key()
+        try:
+            answer = await self._http.post(self._url, json={"key": key}, timeout=5.0)
+        except httpx.HTTPError:
+            raise unavailable("API keys cannot be verified at the moment. Try again shortly.") from None
+        if answer.status_code in (401, 404, 422):
+            raise _no_key()
+        try:
+            answer.raise_for_status()
+            return ExchangedToken.model_validate_json(answer.content)
+        except (httpx.HTTPError, ValidationError):
+            raise unavailable("API keys cannot be verified at the moment. Try again shortly.") from None
+
+
+class Callers:
+    """Finds the caller of a request."""
+
+    def __init__(self, *, verifier: Verifier, keys: Exchange, sessions: Sessions) -> None:
+        self._verifier = verifier
+        self._keys = keys
+        self._sessions = sessions
+
+    async def verified(self, request: Request) -> Caller:
+        """The caller by token alone; whoever uses it must see to closed accounts itself."""
+        credential = bearer(request)
+        if credential.startswith(KEY_PREFIX):
+            credential = await self._keys.token(credential)
+        return await self._verifier.verify(credential)
+
+    async def open(self, request: Request) -> Caller:
+        """The same, if the account is open."""
+        caller = await self.verified(request)
+        async with self._sessions() as session:
+            await owners.refuse_closed(session, caller.user_id)
+        return caller
+
+
+def _callers(request: Request) -> Callers:
+    callers: Callers = request.app.state.callers
+    return callers
+
+
+# Both only describe: how a caller is found is said above.
+_password = OAuth2PasswordBearer(tokenUrl="/api/auth/token", scheme_name="Login", auto_error=False)
+_token = HTTPBearer(scheme_name="Token or API key", bearerFormat="JWT or dq_…", auto_error=False)
+
+SECURITY = [Depends(_password), Depends(_token)]
+
+
+async def open_caller(request: Request) -> Caller:
+    return await _callers(request).open(request)
+
+
+async def verified_caller(request: Request) -> Caller:
+    return await _callers(request).verified(request)
+
+
+CallerDep = Annotated[Caller, Depends(open_caller)]
+"""Whose account is open. Bound before any body is read."""
+
+VerifiedDep = Annotated[Caller, Depends(verified_caller)]
+"""For routes whose own query looks whether the account is open."""
+
+
+def _no_key() -> ProblemError:
+    return token_invalid("The API key is not one of ours, or not any more.")

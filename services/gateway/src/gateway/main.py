@@ -1,0 +1,217 @@
+"""The gateway, put together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from functools import partial
+
+import httpx
+from chassis import logs
+from chassis.database import Sessions, check_of, create_engine, create_sessions
+from chassis.identity import TokenVerifier
+from chassis.migrating import refuse_wrong_schema
+from chassis.objects import ObjectStore, open_store
+from chassis.settings import load
+from chassis.web import create_app as create_web_app
+from chassis.web import serve
+from fastapi import FastAPI
+from messaging.chores import Chore
+from messaging.delivery import Delivery
+from messaging.outbox import Outbox
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway import account_routes, document_routes, question_routes, reference
+from gateway.callers import Callers, KeyExchange
+from gateway.changes import Changes
+from gateway.closing import CloseAccount, Closure, Farewell
+from gateway.counting import Counting
+from gateway.deleting import Delete
+from gateway.errors import ERRORS
+from gateway.forwarding import Upstream
+from gateway.housekeeping import prune_keys, prune_links, remove_orphans
+from gateway.idempotency import Idempotency
+from gateway.intake import Limits
+from gateway.parts import Parts
+from gateway.purging import Purge, Sweep
+from gateway.questions import PrepareQuestion
+from gateway.raw import MakeRawLink, ReadRaw
+from gateway.receipts import ReadDeletion
+from gateway.reconciling import Patience, Reconcile
+from gateway.reprocess import Reprocess
+from gateway.settings import GatewaySettings
+from gateway.streaming import Stream
+from gateway.subscribers import subscriptions
+from gateway.upload import Upload
+
+ROUTERS = (
+    account_routes.open_router,
+    account_routes.router,
+    account_routes.well_known,
+    document_routes.router,
+    document_routes.open_router,
+    question_routes.router,
+    reference.router,
+)
+
+
+def create_app(settings: GatewaySettings) -> FastAPI:
+    """The service. Its database must be migrated; broker and the services behind may be away."""
+    engine = create_engine(settings)
+    sessions = create_sessions(engine)
+    store = open_store(settings)
+    outbox = Outbox(settings.service)
+    http = _client(settings)
+    delivery = _delivery(settings, engine, sessions=sessions, store=store, outbox=outbox)
+    changes = Changes(sessions=sessions, listener=delivery.listener)
+    counting = Counting(sessions=sessions)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await refuse_wrong_schema(engine, settings.service)
+        try:
+            async with delivery.running(), _running(changes.run(), counting.run()):
+                yield
+        finally:
+            await http.aclose()
+            await engine.dispose()
+
+    app = create_web_app(
+        settings,
+        routers=ROUTERS,
+        lifespan=lifespan,
+        # Not Kafka and not the services behind: an upload is taken while they are away.
+        readiness={"database": check_of(engine), "object_store": store.check},
+        liveness=delivery.liveness,
+        errors=ERRORS,
+        title="docqa",
+        openapi_url=reference.OPENAPI,
+        unbounded=[document_routes.UPLOAD],
+        cors_origins=settings.cors_origins,
+    )
+    app.openapi = reference.describe(app)  # type: ignore[method-assign]
+    reference.serve_assets(app)
+    app.state.parts = _parts(settings, app, sessions=sessions, store=store, outbox=outbox, http=http, changes=changes)
+    verifier = TokenVerifier(f"{settings.auth_url}/.well-known/jwks.json", http)
+    exchange = KeyExchange(http=http, auth_url=settings.auth_url)
+    app.state.callers = Callers(verifier=verifier, keys=exchange, sessions=sessions)
+    return app
+
+
+def _parts(
+    settings: GatewaySettings,
+    app: FastAPI,
+    *,
+    sessions: Sessions,
+    store: ObjectStore,
+    outbox: Outbox,
+    http: httpx.AsyncClient,
+    changes: Changes,
+) -> Parts:
+    return Parts(
+        settings=settings,
+        sessions=sessions,
+        upload=Upload(
+            sessions=sessions,
+            store=store,
+            outbox=outbox,
+            idempotency=Idempotency(sessions=sessions, remembered=timedelta(seconds=settings.idempotency_seconds)),
+            limits=Limits(max_file_bytes=settings.max_file_bytes, max_files=settings.max_files),
+        ),
+        reprocess=Reprocess(sessions=sessions, outbox=outbox),
+        delete=Delete(sessions=sessions, outbox=outbox),
+        read_raw=ReadRaw(sessions=sessions, store=store),
+        make_raw_link=MakeRawLink(sessions=sessions, life=timedelta(seconds=settings.raw_link_seconds)),
+        read_deletion=ReadDeletion(sessions=sessions),
+        stream=Stream(
+            sessions=sessions,
+            changes=changes,
+            heartbeat=settings.heartbeat_seconds,
+            stopping=lambda: app.state.stopping,
+        ),
+        close_account=CloseAccount(sessions=sessions),
+        prepare_question=PrepareQuestion(sessions=sessions),
+        auth=Upstream("auth", http=http, url=settings.auth_url),
+        ingest=Upstream("ingest", http=http, url=settings.ingest_url),
+        qa=Upstream("qa", http=http, url=settings.qa_url),
+    )
+
+
+def _delivery(
+    settings: GatewaySettings, engine: AsyncEngine, *, sessions: Sessions, store: ObjectStore, outbox: Outbox
+) -> Delivery:
+    reconcile = Reconcile(sessions=sessions, outbox=outbox, patience=_patience(settings))
+    sweeps = [timedelta(seconds=seconds) for seconds in settings.sweep_seconds]
+    return Delivery(
+        settings.service,
+        settings,
+        engine,
+        sessions=sessions,
+        subscriptions=subscriptions(outbox),
+        works=[
+            Purge(sessions=sessions, store=store, outbox=outbox, sweeps=sweeps),
+            Sweep(store=store, outbox=outbox),
+            Closure(sessions=sessions, outbox=outbox),
+            Farewell(store=store, outbox=outbox),
+        ],
+        chores=chores(settings, store=store, reconcile=reconcile),
+        on_wiped=reconcile.at_once,
+    )
+
+
+def chores(settings: GatewaySettings, *, store: ObjectStore, reconcile: Reconcile) -> list[Chore]:
+    """What the gateway does now and then."""
+    remembered = timedelta(seconds=settings.idempotency_seconds)
+    orphaned = timedelta(seconds=settings.orphan_seconds)
+    return [
+        Chore(name="reconcile", every=timedelta(seconds=10), run=reconcile),
+        Chore(name="prune_keys", every=timedelta(minutes=15), run=partial(prune_keys, remembered=remembered)),
+        Chore(name="prune_links", every=timedelta(minutes=15), run=prune_links),
+        Chore(
+            name="remove_orphans",
+            every=timedelta(hours=1),
+            run=partial(remove_orphans, store=store, older_than=orphaned),
+        ),
+    ]
+
+
+def _patience(settings: GatewaySettings) -> Patience:
+    return Patience(
+        first=timedelta(seconds=settings.reconcile_after_seconds),
+        ceiling=timedelta(seconds=settings.reconcile_ceiling_seconds),
+        alert_rounds=settings.reconcile_alert_rounds,
+        batch=settings.reconcile_batch,
+    )
+
+
+def _client(settings: GatewaySettings) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(settings.upstream_seconds, connect=2.0, pool=5.0),
+        # Shorter than the servers keep theirs, or requests go out on connections that are being closed.
+        limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30.0),
+        trust_env=False,
+        follow_redirects=False,
+    )
+
+
+@asynccontextmanager
+async def _running(*loops: asyncio._CoroutineLike[None]) -> AsyncIterator[None]:
+    tasks = [asyncio.ensure_future(loop) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+def main() -> None:
+    settings = load(GatewaySettings)
+    logs.configure(settings.service, settings.log_level)
+    serve(create_app(settings), settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Questions, answers and chats over HTTP: qa answers; what is being deleted is named with every request."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from contracts.questions import (
+    Answer,
+    AskRequest,
+    Chat,
+    ChatPage,
+    ChatWithMessages,
+    FeedbackRequest,
+    RenameChatRequest,
+    SearchAnswer,
+    SearchRequest,
+)
+from fastapi import APIRouter, Query, Request, Response
+
+from gateway.callers import SECURITY, VerifiedDep
+from gateway.describing import answers, json_body, problems
+from gateway.forwarding import body_of, onward
+from gateway.parts import PartsDep
+
+router = APIRouter(prefix="/api", tags=["Questions"], dependencies=SECURITY, responses=problems(401, 422, 503))
+
+STREAMED = (
+    "With `Accept: text/event-stream`: events `session`, `sources`, `token` …, `done` (the whole answer) or `error`."
+)
+
+
+def _route(responses: dict[int | str, dict[str, Any]], *refusals: int, status: int = 200) -> dict[str, Any]:
+    return {"status_code": status, "response_class": Response, "responses": {**responses, **problems(*refusals)}}
+
+
+@router.post(
+    "/ask",
+    openapi_extra=json_body(AskRequest),
+    summary="Ask a question",
+    **_route(answers(Answer, stream=STREAMED), 404, 409, 413, 429, 502, 504),
+)
+async def ask(request: Request, caller: VerifiedDep, parts: PartsDep) -> Response:
+    """Answered from the caller's documents, with its sources; as a stream if the client accepts one."""
+    prepared = await parts.prepare_question.ask(caller.user_id, await body_of(request))
+    return await parts.qa(onward(request, caller=caller, body=prepared.body, headers=prepared.headers))
+
+
+@router.post(
+    "/search",
+    openapi_extra=json_body(SearchRequest),
+    summary="Search passages",
+    **_route(answers(SearchAnswer), 404, 409, 413, 429, 502, 504),
+)
+async def search(request: Request, caller: VerifiedDep, parts: PartsDep) -> Response:
+    """Retrieval alone: no model answers."""
+    prepared = await parts.prepare_question.search(caller.user_id, await body_of(request))
+    return await parts.qa(onward(request, caller=caller, body=prepared.body, headers=prepared.headers))
+
+
+@router.get("/chats", summary="List chats", **_route(answers(ChatPage)))
+async def list_chats(
+    request: Request,
+    caller: VerifiedDep,
+    parts: PartsDep,
+    *,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=4096)] = None,
+) -> Response:
+    """The latest first."""
+    del limit, cursor  # qa reads them
+    headers = await parts.prepare_question.hidden(caller.user_id)
+    return await parts.qa(onward(request, caller=caller, headers=headers))
+
+
+@router.get("/chats/{chat_id}", summary="Show a chat", **_route(answers(ChatWithMessages), 404))
+@router.patch(
+    "/chats/{chat_id}",
+    openapi_extra=json_body(RenameChatRequest),
+    summary="Rename a chat",
+    **_route(answers(Chat), 404),
+)
+@router.delete("/chats/{chat_id}", summary="Delete a chat", **_route({}, 404, status=204))
+async def one_chat(request: Request, chat_id: UUID, caller: VerifiedDep, parts: PartsDep) -> Response:
+    """Answered by qa."""
+    del chat_id  # qa reads it
+    headers = await parts.prepare_question.hidden(caller.user_id)
+    return await parts.qa(onward(request, caller=caller, body=await body_of(request), headers=headers))
+
+
+@router.post("/chats/{chat_id}/messages/{message_id}/stop", summary="Stop an answer", **_route({}, 404, status=204))
+@router.post(
+    "/chats/{chat_id}/messages/{message_id}/feedback",
+    openapi_extra=json_body(FeedbackRequest),
+    summary="Rate an answer",
+    **_route({}, 404, status=204),
+)
+async def one_message(
+    request: Request, chat_id: UUID, message_id: UUID, caller: VerifiedDep, parts: PartsDep
+) -> Response:
+    """Answered by qa."""
+    del chat_id, message_id  # qa reads them
+    headers = await parts.prepare_question.hidden(caller.user_id)
+    return await parts.qa(onward(request, caller=caller, body=await body_of(request), headers=headers))

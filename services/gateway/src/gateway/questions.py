@@ -1,0 +1,83 @@
+"""What the gateway adds to a question: which documents are hidden, and which versions answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+from chassis.database import Sessions
+from chassis.identity import token_invalid
+from chassis.problems import unavailable
+from contracts.internal import EXCLUDED_HEADER, ForwardedAsk, ForwardedSearch, encode_excluded
+from contracts.questions import AskRequest, SearchRequest
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from sqlalchemy import Uuid, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.documents import live_versions
+from gateway.tables import HIDDEN_SQL
+
+MOST_HIDDEN = 2000  # 22 characters each: servers take 64 KiB of headers
+
+Asked = TypeVar("Asked", AskRequest, SearchRequest)
+
+# One indexed read with every question, and normally nothing is found.
+_HIDDEN = text(f"""
+    SELECT (SELECT closed_at IS NOT NULL FROM owners WHERE id = :owner) AS closed,
+           (SELECT array_agg(document_id) FROM deletions WHERE owner_id = :owner AND {HIDDEN_SQL}) AS hidden
+""").bindparams(bindparam("owner", type_=Uuid()))  # noqa: S608 - a constant of ours
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A body to forward, and the headers that go with it."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+class PrepareQuestion:
+    """Reads what it must understand of a request for qa. 401 if the account is closed."""
+
+    def __init__(self, *, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def hidden(self, owner: UUID) -> dict[str, str]:
+        """The header that goes with every request to qa: what is being deleted and not yet erased there."""
+        async with self._sessions() as session:
+            return await _hidden(session, owner)
+
+    async def ask(self, owner: UUID, body: bytes) -> Prepared:
+        """422 for a bad body; raises `DocumentNotFound` and `DocumentNotReady` for what it names."""
+        asked = _parsed(AskRequest, body)
+        headers, live = await self._look(owner, asked.document_ids)
+        return Prepared(ForwardedAsk(**asked.model_dump(), live_versions=live).model_dump_json().encode(), headers)
+
+    async def search(self, owner: UUID, body: bytes) -> Prepared:
+        """The same for a search."""
+        asked = _parsed(SearchRequest, body)
+        headers, live = await self._look(owner, asked.document_ids)
+        return Prepared(ForwardedSearch(**asked.model_dump(), live_versions=live).model_dump_json().encode(), headers)
+
+    async def _look(self, owner: UUID, documents: Sequence[UUID] | None) -> tuple[dict[str, str], dict[UUID, int]]:
+        async with self._sessions() as session:
+            headers = await _hidden(session, owner)
+            return headers, await live_versions(session, owner, documents) if documents else {}
+
+
+async def _hidden(session: AsyncSession, owner: UUID) -> dict[str, str]:
+    closed, hidden = (await session.execute(_HIDDEN, {"owner": owner})).one()
+    if closed:
+        raise token_invalid("The account was deleted.")
+    if hidden and len(hidden) > MOST_HIDDEN:
+        raise unavailable("So many documents are being deleted that nothing can be asked at the moment.")
+    return {EXCLUDED_HEADER: encode_excluded(hidden)} if hidden else {}
+
+
+def _parsed(model: type[Asked], body: bytes) -> Asked:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        mistakes = error.errors(include_url=False, include_context=False)
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in mistakes]) from None

@@ -1,0 +1,164 @@
+"""What the API says of itself: the limits, `/openapi.json`, and Swagger UI from our own address."""
+
+import importlib.metadata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from contracts.accounts import (
+    CreateKeyRequest,
+    DeleteAccountRequest,
+    LoginRequest,
+    RefreshRequest,
+    SignupRequest,
+)
+from contracts.config import AcceptedType, Config
+from contracts.questions import AskRequest, FeedbackRequest, RenameChatRequest, SearchRequest
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+from swagger_ui_bundle import swagger_ui_path
+
+from gateway.describing import REF
+from gateway.filetypes import ACCEPTED
+from gateway.parts import PartsDep
+
+ASSETS = "/reference/assets"
+OPENAPI = "/openapi.json"
+VERSION = importlib.metadata.version("docqa-gateway")
+
+_READ_BY_OTHERS = (
+    SignupRequest,
+    LoginRequest,
+    RefreshRequest,
+    DeleteAccountRequest,
+    CreateKeyRequest,
+    AskRequest,
+    SearchRequest,
+    RenameChatRequest,
+    FeedbackRequest,
+)
+"""Bodies that no route of ours declares as a parameter: they are forwarded as they are, or read within bounds."""
+
+_DESCRIPTION = """
+Put documents in, ask questions, get answers that cite the page they come from.
+
+1. `POST /api/auth/signup`, then **Authorize** with the same e-mail address and password.
+2. `POST /api/upload` a PDF or a text, and follow it on `GET /api/docs/events` until it is `ready`.
+3. `POST /api/ask` a question.
+
+Every error is an RFC 9457 problem with a stable `code`.
+"""
+
+router = APIRouter()
+
+
+@router.get("/api/config", tags=["About"], summary="Limits and models")
+async def config(parts: PartsDep) -> Config:
+    """What a client should know before anyone logs in."""
+    settings = parts.settings
+    return Config(
+        version=VERSION,
+        max_file_bytes=settings.max_file_bytes,
+        max_files=settings.max_files,
+        accepted=[AcceptedType(extension=end, media_type=kind) for end, kind in ACCEPTED.items()],
+        max_question_characters=4000,
+        max_top_k=50,
+        default_top_k=8,
+        chat_model=settings.chat_model,
+        embedding_model=settings.embedding_model,
+    )
+
+
+@router.get("/", include_in_schema=False)
+async def front_door() -> Response:
+    """What this is, for whoever types the address into a browser."""
+    return HTMLResponse(_FRONT_DOOR)
+
+
+@router.get("/reference", include_in_schema=False)
+async def reference() -> Response:
+    """Swagger UI; nothing of it comes from elsewhere."""
+    return HTMLResponse(_SWAGGER, headers={"Content-Security-Policy": _POLICY})
+
+
+@router.get("/reference/start.js", include_in_schema=False)
+async def start() -> Response:
+    """Its few lines of configuration: a file of their own, so that no inline script has to be allowed."""
+    return Response(_START, media_type="text/javascript")
+
+
+@router.get("/favicon.ico", include_in_schema=False)
+async def icon() -> Response:
+    return Response(status_code=204)
+
+
+def serve_assets(app: FastAPI) -> None:
+    """Swagger UI's own files, as their package carries them."""
+    app.mount(ASSETS, StaticFiles(directory=Path(str(swagger_ui_path))), name="swagger")
+
+
+def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """The OpenAPI document: FastAPI's, with the bodies that other services read."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _described(app)
+        return app.openapi_schema
+
+    return openapi
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title="docqa", version=VERSION, summary="Questions to your documents.", description=_DESCRIPTION,
+        routes=app.routes,
+    )  # fmt: skip
+    _, forwarded = models_json_schema([(model, "validation") for model in _READ_BY_OTHERS], ref_template=REF)
+    document["components"]["schemas"].update(forwarded["$defs"])
+    return document
+
+
+_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'"
+
+_FRONT_DOOR = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>docqa</title>
+<style>body { font: 1.1rem/1.6 system-ui, sans-serif; max-width: 38rem; margin: 15vh auto; padding: 0 1rem }</style>
+<h1>docqa</h1>
+<p>Put documents in, ask questions, get answers that cite the page they come from. This is its API.</p>
+<ul>
+<li><a href="/reference">Try it in the browser</a></li>
+<li><a href="/openapi.json">OpenAPI 3.1</a></li>
+<li><a href="/api/config">Limits and models</a></li>
+<li><a href="/health/ready">Is it well?</a></li>
+</ul>
+<p>At a terminal: <code>docqa login</code>, <code>docqa upload report.pdf</code>, <code>docqa ask "…?"</code></p>
+</html>
+"""
+
+_SWAGGER = f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>docqa – reference</title>
+<link rel="stylesheet" href="{ASSETS}/swagger-ui.css">
+<link rel="icon" type="image/png" href="{ASSETS}/favicon-32x32.png">
+<div id="reference"></div>
+<script src="{ASSETS}/swagger-ui-bundle.js"></script>
+<script src="/reference/start.js"></script>
+</html>
+"""
+
+_START = f"""SwaggerUIBundle({{
+  url: "{OPENAPI}",
+  dom_id: "#reference",
+  deepLinking: true,
+  persistAuthorization: true,
+  tryItOutEnabled: true,
+}});
+"""

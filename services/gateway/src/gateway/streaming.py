@@ -1,0 +1,162 @@
+"""The stream of an owner's documents: state, in the order of the owner's counter, resumable on any gateway."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from chassis.database import Sessions, is_transient
+from chassis.identity import Caller, token_invalid
+from chassis.problems import ProblemError, unavailable
+from contracts.documents import Gone
+from sqlalchemy import Result, literal, select, union_all
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.changes import Changes, OwnerState, Watch
+from gateway.documents import show
+from gateway.tables import DeletionRow, DocumentRow
+
+BATCH = 100
+HEARTBEAT = b": \n\n"
+
+_ID = re.compile(r"([0-9a-f]{8})-(\d{1,18})", re.ASCII)
+
+Renew = Callable[[], Awaitable[Caller]]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a stream goes on: after `position`; deletions completed before `gone_after` are no news."""
+
+    position: int
+    gone_after: int
+
+
+@dataclass(frozen=True)
+class _Step:
+    position: int
+    document: UUID
+    gone: bool
+
+
+def start_of(last_event_id: str | None, state: OwnerState) -> Start:
+    """From the beginning, unless the id is one of this owner's; one from the future is not: a backup was restored."""
+    match = _ID.fullmatch(last_event_id or "")
+    if match and match.group(1) == state.tag and int(match.group(2)) <= state.counter:
+        position = int(match.group(2))
+        return Start(position=position, gone_after=position) if position else Start(0, state.counter)
+    return Start(position=0, gone_after=state.counter)
+
+
+def event(name: str, data: str, event_id: str | None = None) -> bytes:
+    """One server-sent event; `data` is JSON on one line."""
+    head = f"id: {event_id}\n" if event_id else ""
+    return f"{head}event: {name}\ndata: {data}\n\n".encode()
+
+
+class Stream:
+    """Writes the events of one owner's documents until the token expires, the account is closed or we stop."""
+
+    def __init__(
+        self, *, sessions: Sessions, changes: Changes, heartbeat: float, stopping: Callable[[], asyncio.Event]
+    ) -> None:
+        self._sessions = sessions
+        self._changes = changes
+        self._heartbeat = heartbeat
+        self._stopping = stopping
+
+    async def __call__(
+        self, caller: Caller, *, renew: Renew, last_event_id: str | None, request_id: str
+    ) -> AsyncIterator[bytes]:
+        """The body of the answer. `renew` gives a caller anew, or raises, when the token has expired."""
+        yield HEARTBEAT
+        try:
+            async for sent in self._events(caller, renew, last_event_id):
+                yield sent
+        except ProblemError as problem:
+            yield _error(problem, request_id)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            yield _error(unavailable(), request_id)
+
+    async def _events(self, caller: Caller, renew: Renew, last_event_id: str | None) -> AsyncIterator[bytes]:
+        owner = caller.user_id
+        state = await self._changes.read(owner)
+        start = start_of(last_event_id, state)
+        with self._changes.watch(owner, state) as watch:
+            position = start.position
+            while not self._stopping().is_set():
+                if watch.state.closed:
+                    raise token_invalid("The account was deleted.")
+                if caller.expires_at <= datetime.now(UTC):
+                    caller = await renew()
+                if watch.state.counter > position:
+                    position, sent = await self._next(owner, position, start.gone_after, watch.state)
+                    for piece in sent:
+                        yield piece
+                elif not await self._wait(watch, until=caller.expires_at):
+                    yield HEARTBEAT
+
+    async def _wait(self, watch: Watch, *, until: datetime) -> bool:
+        """False if a heartbeat is due."""
+        left = (until - datetime.now(UTC)).total_seconds()
+        waits = [asyncio.ensure_future(watch.changed.wait()), asyncio.ensure_future(self._stopping().wait())]
+        try:
+            await asyncio.wait(waits, timeout=max(0, min(left, self._heartbeat)), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        changed = watch.changed.is_set()
+        watch.changed.clear()
+        return changed or left < self._heartbeat
+
+    async def _next(
+        self, owner: UUID, position: int, gone_after: int, state: OwnerState
+    ) -> tuple[int, Sequence[bytes]]:
+        """Up to a hundred events, and where they end."""
+        async with self._sessions() as session:
+            steps = await _steps(session, owner, position, gone_after)
+            shown = await _shown(session, [step.document for step in steps if not step.gone])
+        # A document that is gone meanwhile is told of by its own, later step.
+        sent = [
+            _gone(step, state.tag)
+            if step.gone
+            else event("document", shown[step.document], f"{state.tag}-{step.position}")
+            for step in steps
+            if step.gone or step.document in shown
+        ]
+        if len(steps) == BATCH:
+            return steps[-1].position, sent
+        return max(state.counter, *(step.position for step in steps), position), sent
+
+
+async def _steps(session: AsyncSession, owner: UUID, position: int, gone_after: int) -> Sequence[_Step]:
+    """In one statement, and so in one snapshot: between two of them, a step could slip through."""
+    documents = select(DocumentRow.position, DocumentRow.id.label("document"), literal(False).label("gone")).where(
+        DocumentRow.owner_id == owner, DocumentRow.position > position
+    )
+    gone = select(DeletionRow.position, DeletionRow.document_id, literal(True)).where(
+        DeletionRow.owner_id == owner,
+        DeletionRow.position > max(position, gone_after),
+        DeletionRow.document_id.is_not(None),
+    )
+    rows: Result[tuple[int, UUID, bool]] = await session.execute(
+        union_all(documents, gone).order_by("position").limit(BATCH)
+    )
+    return [_Step(position=at, document=document, gone=is_gone) for at, document, is_gone in rows.tuples()]
+
+
+async def _shown(session: AsyncSession, documents: Sequence[UUID]) -> dict[UUID, str]:
+    rows = await session.scalars(select(DocumentRow).where(DocumentRow.id.in_(documents)))
+    return {row.id: show(row).model_dump_json() for row in rows}
+
+
+def _gone(step: _Step, tag: str) -> bytes:
+    return event("gone", Gone(id=step.document).model_dump_json(), f"{tag}-{step.position}")
+
+
+def _error(problem: ProblemError, request_id: str) -> bytes:
+    return event("error", problem.problem(request_id).model_dump_json(exclude_none=True))
