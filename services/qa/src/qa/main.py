@@ -1,7 +1,7 @@
 """Qa, put together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -46,8 +46,17 @@ from qa.workers import IndexPassages, PurgeDocument, PurgeUser, SweepDocument
 ABANDONED = timedelta(hours=2)
 
 
-def create_app(settings: QaSettings, *, chat: ChatModel | None = None, open_model: OpenModel | None = None) -> FastAPI:
-    """The service. Its database must be migrated; all else may be away. Models given here stand in for those named."""
+Deliver = Callable[[QaSettings, AsyncEngine, Sessions], Delivery]
+
+
+def create_app(
+    settings: QaSettings,
+    *,
+    chat: ChatModel | None = None,
+    open_model: OpenModel | None = None,
+    deliver: Deliver | None = None,
+) -> FastAPI:
+    """The service. Its database must be migrated; all else may be away. What is given stands in for what is named."""
     telemetry.configure(settings)
     keep_to_ourselves()
     engine = create_engine(settings)
@@ -56,7 +65,7 @@ def create_app(settings: QaSettings, *, chat: ChatModel | None = None, open_mode
     vectors = ShardedVectors(settings.chroma_url, timeout=settings.vectors_timeout)
     models = QuestionModels(open_model or open_with(settings))
     running = RunningAnswers()
-    delivery = _delivery(settings, engine, sessions)
+    delivery = (deliver or deliver_all)(settings, engine, sessions)
     watch = StopWatch(sessions, running, delivery.listener.subscribe(CHANNEL))
     http = httpx.AsyncClient()
     retrieve = Retrieve(
@@ -102,7 +111,8 @@ def _questions(sessions: Sessions, retrieve: Retrieve, speaker: ChatModel, runni
     )
 
 
-def _delivery(settings: QaSettings, engine: AsyncEngine, sessions: Sessions) -> Delivery:
+def deliver_all(settings: QaSettings, engine: AsyncEngine, sessions: Sessions) -> Delivery:
+    """Everything that qa hears, says and does."""
     outbox = Outbox(settings.service)
     return Delivery(
         settings.service,
