@@ -37,4 +37,4 @@ class Counting:
             rows = await session.execute(select(DocumentRow.status, func.count()).group_by(DocumentRow.status))
             found = {status: count for status, count in rows.tuples()}  # noqa: C416 - rows are no pairs
         for status in DocumentStatus:
-            metrics.SUBJECTS.labels(status.value).set(found.get(status.value, 0))
+            metrics.DOCUMENTS.labels(status.value).set(found.get(status.value, 0))

@@ -1,10 +1,11 @@
 """The gateway, put together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import httpx
 from chassis import logs
@@ -55,13 +56,16 @@ ROUTERS = (
 )
 
 
-def create_app(settings: GatewaySettings) -> FastAPI:
-    """The service. Its database must be migrated; broker and the services behind may be away."""
+def create_app(settings: GatewaySettings, *, http: httpx.AsyncClient | None = None) -> FastAPI:
+    """The service. Its database must be migrated; broker and the services behind may be away.
+
+    `http` reaches the services behind; it is closed with the app.
+    """
     engine = create_engine(settings)
     sessions = create_sessions(engine)
     store = open_store(settings)
     outbox = Outbox(settings.service)
-    http = _client(settings)
+    http = http or create_client(settings)
     delivery = _delivery(settings, engine, sessions=sessions, store=store, outbox=outbox)
     changes = Changes(sessions=sessions, listener=delivery.listener)
     counting = Counting(sessions=sessions)
@@ -184,7 +188,8 @@ def _patience(settings: GatewaySettings) -> Patience:
     )
 
 
-def _client(settings: GatewaySettings) -> httpx.AsyncClient:
+def create_client(settings: GatewaySettings) -> httpx.AsyncClient:
+    """The client for the services behind, bounded in everything that can hang."""
     return httpx.AsyncClient(
         timeout=httpx.Timeout(settings.upstream_seconds, connect=2.0, pool=5.0),
         # Shorter than the servers keep theirs, or requests go out on connections that are being closed.
@@ -195,7 +200,7 @@ def _client(settings: GatewaySettings) -> httpx.AsyncClient:
 
 
 @asynccontextmanager
-async def _running(*loops: asyncio._CoroutineLike[None]) -> AsyncIterator[None]:
+async def _running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     tasks = [asyncio.ensure_future(loop) for loop in loops]
     try:
         yield

@@ -143,10 +143,8 @@ async def _steps(session: AsyncSession, owner: UUID, position: int, gone_after: 
         DeletionRow.position > max(position, gone_after),
         DeletionRow.document_id.is_not(None),
     )
-    rows: Result[tuple[int, UUID, bool]] = await session.execute(
-        union_all(documents, gone).order_by("position").limit(BATCH)
-    )
-    return [_Step(position=at, document=document, gone=is_gone) for at, document, is_gone in rows.tuples()]
+    rows: Result[int, UUID, bool] = await session.execute(union_all(documents, gone).order_by("position").limit(BATCH))
+    return [_Step(position=at, document=document, gone=is_gone) for at, document, is_gone in rows]
 
 
 async def _shown(session: AsyncSession, documents: Sequence[UUID]) -> dict[UUID, str]:
