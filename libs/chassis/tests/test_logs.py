@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from chassis import logs
+from chassis import logs, telemetry
 from chassis.database import create_engine
 from chassis.settings import ServiceSettings
 from chassis.web import create_app
@@ -247,6 +247,20 @@ async def crash(thing: str) -> None:
     raise RuntimeError(f"Bearer {thing}")
 
 
+async def test_lines_of_several_services_about_one_request_carry_its_trace(
+    lines: Callable[[], list[dict[str, Any]]],
+    settings: ServiceSettings,
+    client_of: Callable[..., httpx.AsyncClient],
+) -> None:
+    client = client_of(create_app(settings, routers=[router]))
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    await client.get("/nowhere", headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+    with telemetry.continue_trace(f"00-{trace}-b7ad6b7169203331-01"):
+        structlog.get_logger().info("handled")
+
+    assert [line["trace_id"] for line in lines()] == [trace, trace]
+
+
 async def test_requests_leave_their_ids_and_nothing_of_what_they_said(
     lines: Callable[[], list[dict[str, Any]]],
     settings: ServiceSettings,
@@ -269,5 +283,6 @@ async def test_requests_leave_their_ids_and_nothing_of_what_they_said(
     assert written[3]["level"] == "debug"
     failure = next(line for line in lines() if line["event"] == "request failed")
     assert failure["request_id"] == "r-1"
+    assert len({line["trace_id"] for line in written}) == 4
     assert failure["code"] == "service.internal_error"
     assert any(" crash" in frame for frame in failure["where"])

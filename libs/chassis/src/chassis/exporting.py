@@ -22,6 +22,8 @@ SAFE_OF_EXCEPTION = ("exception.type",)
 
 def export_spans(settings: ServiceSettings) -> None:
     """Spans of this process, of its HTTP clients and its database go to the collector, without anything private."""
+    if isinstance(trace.get_tracer_provider(), TracerProvider):
+        return  # set up before
     resource = Resource.create(
         {
             "service.name": f"docqa-{settings.service}",

@@ -13,8 +13,10 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
+from chassis.telemetry import trace_id
+
 IDS = ("request_id", "trace_id", "document_id", "event_id")
-"""What lines are tied together by, bound with `bound` for as long as it applies."""
+"""What lines are tied together by: the trace's id comes with the trace, the others are bound with `bound`."""
 
 SECRET_NAMES = re.compile(
     r"pass(word|wd|phrase)|secret|token|authorization|api_?key|cookie|credential|private|jwt", re.IGNORECASE
@@ -62,6 +64,7 @@ def configure(service: str, level: str = "info") -> None:
     """Everything that logs in this process, ours or a library's, goes through the same renderer from now on."""
     shared = [
         structlog.contextvars.merge_contextvars,
+        _traced,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder((*IDS, "code")),
@@ -149,6 +152,13 @@ def cleaned(text: str) -> str:
     for pattern, instead in SECRETS_IN_TEXT:
         text = pattern.sub(instead, text)
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+
+
+def _traced(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    del logger, method
+    if (current := trace_id()) is not None:
+        event["trace_id"] = current
+    return event
 
 
 def _named(service: str) -> Any:

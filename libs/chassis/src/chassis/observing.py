@@ -41,8 +41,8 @@ class Observing:
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id
         seen = _Seen(send, request_id)
-        ids = {"request_id": request_id, "trace_id": telemetry.trace_id()}
-        with structlog.contextvars.bound_contextvars(**{name: value for name, value in ids.items() if value}):
+        parent = _header(scope, b"traceparent").decode("latin-1")
+        with telemetry.request_trace(parent), structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
                     await response_of(_headers_too_large(), request_id)(scope, receive, seen.send)
@@ -81,8 +81,12 @@ def current_request_id() -> str:
 
 
 def _request_id(scope: Scope) -> str:
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    given = _header(scope, b"x-request-id")
     return given.decode() if SANE_ID.fullmatch(given) else uuid7().hex
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    return next((value for name, value in scope["headers"] if name == wanted), b"")
 
 
 def _tell(scope: Scope, seen: _Seen, *, status: int) -> None:

@@ -1,8 +1,7 @@
 """Running an app: until SIGTERM, then gracefully, and never for longer than half a minute."""
 
 import asyncio
-import os
-import threading
+import signal
 from types import FrameType
 from typing import Any
 
@@ -67,7 +66,8 @@ class Server(uvicorn.Server):
         if self.should_exit:
             self.force_exit = True
         self.should_exit = True
-        _end_process_in(PROCESS_GRACE)
+        # The kernel's clock: it needs no thread, and ends a process that does not get to run Python any more.
+        signal.setitimer(signal.ITIMER_REAL, PROCESS_GRACE)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
@@ -94,9 +94,3 @@ def serve(app: FastAPI, settings: ServiceSettings) -> None:
     server.run()
     if not server.started:
         raise SystemExit(START_FAILED)
-
-
-def _end_process_in(seconds: float) -> None:
-    timer = threading.Timer(seconds, os._exit, args=(1,))
-    timer.daemon = True
-    timer.start()

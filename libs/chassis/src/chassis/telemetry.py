@@ -1,6 +1,7 @@
 """Traces: W3C trace context in and out, spans to a collector if one is named, and next to nothing if not."""
 
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,6 +39,22 @@ def continue_trace(parent: str | None) -> Iterator[None]:
         yield
     finally:
         context.detach(token)
+
+
+@contextmanager
+def request_trace(parent: str | None) -> Iterator[None]:
+    """A request belongs to its caller's trace, or else begins one: also where no spans are made, so that the lines in
+    the logs of several services, and the facts said on the way, can be tied together.
+    """
+    if trace.get_current_span().get_span_context().is_valid:
+        yield  # made by the instrumentation, from the same header
+        return
+    with continue_trace(parent):
+        if trace_id() is not None:
+            yield
+            return
+        with continue_trace(f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"):
+            yield
 
 
 @contextmanager

@@ -56,6 +56,7 @@ def create_app(
     not bounded by `max_body_bytes`. `app.state.stopping` is set when the process has been asked to stop: streams that
     would never end must end then. `options` go to FastAPI.
     """
+    telemetry.configure(settings)
     answers = Answers(errors or {})
     handled = (HTTPException, RequestValidationError, ProblemError, *answers.entries)
     app = FastAPI(
