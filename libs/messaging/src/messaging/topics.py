@@ -8,6 +8,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from contracts.topics import TOPICS, Topic
 
 REQUEST_MS = 10_000
+REPLICAS = 3  # or as many as there are brokers
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -36,8 +37,9 @@ async def ensure(kafka: str, topics: Sequence[Topic] = TOPICS) -> set[str]:
 
 
 async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic]) -> set[str]:
-    # As many replicas as the broker is set to keep: a choice of whoever runs it.
-    new = [NewTopic(topic.name, topic.partitions, -1, topic_configs=_configs(topic)) for topic in missing]
+    # The client cannot leave the number of replicas to the broker's own setting.
+    replicas = min(REPLICAS, len((await admin.describe_cluster())["brokers"]))
+    new = [NewTopic(topic.name, topic.partitions, replicas, topic_configs=_configs(topic)) for topic in missing]
     answer = await admin.create_topics(new)
     created = set()
     for name, code, *_ in answer.topic_errors:
