@@ -123,8 +123,23 @@ def processes(tmp_path: Path) -> Iterator[list[Process]]:
 
 @pytest.fixture
 async def service(tmp_path: Path, processes: list[Process]) -> Process:
+    """A service of this test's own, to be stopped."""
     processes.append(Process(tmp_path))
     return await processes[0].ready()
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("service"))
+    yield process
+    process.process.kill()
+    process.process.wait()
+
+
+@pytest.fixture
+async def shared(started: Process) -> Process:
+    """A service that goes on."""
+    return await started.ready()
 
 
 async def test_sigterm_ends_streams_lets_requests_finish_and_leaves_in_order(service: Process) -> None:
@@ -192,23 +207,23 @@ async def raw(service: Process, request: bytes) -> bytes:
     return answer
 
 
-async def test_what_is_no_http_is_answered_with_a_problem(service: Process) -> None:
+async def test_what_is_no_http_is_answered_with_a_problem(shared: Process) -> None:
     for rubbish in (
         b"hello\r\n\r\n",
         b"GET / HTTP/9\r\n\r\n",
         b"\x16\x03\x01\x02\x00\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\n\r\n",
     ):
-        answer = await raw(service, rubbish)
+        answer = await raw(shared, rubbish)
         assert answer.startswith(b"HTTP/1.1 400"), rubbish
         assert b"content-type: application/problem+json" in answer
         assert b"x-request-id: " in answer
         assert b"request.malformed" in answer
 
 
-async def test_long_headers_and_foreign_hosts_are_harmless(service: Process) -> None:
+async def test_long_headers_and_foreign_hosts_are_harmless(shared: Process) -> None:
     answer = await raw(
-        service,
+        shared,
         b"GET /health/live HTTP/1.1\r\nHost: evil.example\r\nX-Long: "
         + b"x" * 20_000
         + b"\r\nConnection: close\r\n\r\n",
@@ -217,16 +232,16 @@ async def test_long_headers_and_foreign_hosts_are_harmless(service: Process) -> 
     assert answer.startswith(b"HTTP/1.1 200")
 
 
-async def test_a_stream_that_breaks_is_broken_off(service: Process) -> None:
-    async with httpx.AsyncClient(base_url=service.url) as client:
+async def test_a_stream_that_breaks_is_broken_off(shared: Process) -> None:
+    async with httpx.AsyncClient(base_url=shared.url) as client:
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get("/broken-stream")
 
 
 @pytest.mark.parametrize("connection", [b"keep-alive", b"close"])
-async def test_a_refused_body_is_read_so_that_the_answer_is_seen(service: Process, connection: bytes) -> None:
+async def test_a_refused_body_is_read_so_that_the_answer_is_seen(shared: Process, connection: bytes) -> None:
     size = 30_000_000
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", shared.port)
     writer.write(
         b"POST /upload HTTP/1.1\r\nHost: x\r\nConnection: %s\r\nContent-Length: %d\r\n\r\n" % (connection, size)
     )
@@ -239,8 +254,8 @@ async def test_a_refused_body_is_read_so_that_the_answer_is_seen(service: Proces
     assert head.startswith(b"HTTP/1.1 415")
 
 
-async def test_a_client_that_waits_for_leave_to_send_gets_the_answer_at_once(service: Process) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+async def test_a_client_that_waits_for_leave_to_send_gets_the_answer_at_once(shared: Process) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", shared.port)
     writer.write(b"POST /upload HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 30000000\r\n\r\n")
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2)
     await asyncio.wait_for(reader.readuntil(b"}"), 2)
@@ -250,9 +265,9 @@ async def test_a_client_that_waits_for_leave_to_send_gets_the_answer_at_once(ser
 
 
 async def test_a_body_that_stops_coming_is_not_awaited_for_longer_than_its_time(
-    service: Process,
+    shared: Process,
 ) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", shared.port)
     writer.write(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2)
     writer.close()
@@ -260,9 +275,9 @@ async def test_a_body_that_stops_coming_is_not_awaited_for_longer_than_its_time(
     assert head.startswith(b"HTTP/1.1 404")
 
 
-async def test_an_idle_service_costs_next_to_nothing(service: Process) -> None:
+async def test_an_idle_service_costs_next_to_nothing(shared: Process) -> None:
     def used() -> float:
-        fields = Path(f"/proc/{service.process.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{shared.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     before = used()
