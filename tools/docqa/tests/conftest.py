@@ -1,12 +1,20 @@
 """A stack whose five services are stand-ins of ten lines, so that what surrounds them can be tested in a second."""
 
+import http.server
+import io
+import json
 import os
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from docqa.embedded.postgres import Server
+from docqa.main import app
 
 SERVICES = ("auth", "ingest", "embedder", "qa", "gateway")
 
@@ -86,3 +94,116 @@ def left_running(tmp_path: Path) -> Iterator[Callable[[], list[int]]]:
     while find() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert find() == []
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that the stand-in of the API got."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+Reply = tuple[int, Any]
+
+
+class Api:
+    """A server on a real socket that answers what it is told to, in order; the last answer stands."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self._replies: dict[tuple[str, str], list[Reply]] = {}
+        self.url = ""
+
+    def replies(self, call: str, *replies: Reply) -> None:
+        """`replies("GET /api/docs", (200, {...}), …)`; text is sent as an event stream."""
+        method, path = call.split(" ")
+        self._replies[method, path] = list(replies)
+
+    def answer(self, asked: Asked) -> Reply:
+        self.asked.append(asked)
+        waiting = self._replies.get((asked.method, asked.path.partition("?")[0]), [(404, problem(404, "not_found"))])
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+    def to(self, path: str) -> list[Asked]:
+        return [asked for asked in self.asked if asked.path.partition("?")[0] == path]
+
+
+def problem(status: int, code: str, detail: str = "What went wrong.", **more: Any) -> dict[str, Any]:
+    known = {"type": "about:blank", "title": "t", "status": status, "detail": detail, "code": code, "request_id": "r"}
+    return {**known, **more}
+
+
+@pytest.fixture(name="problem")
+def problem_fixture() -> Callable[..., dict[str, Any]]:
+    return problem
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Api]:
+    """docqa's API as far as a test needs it, and an empty configuration folder of its user."""
+    api = Api()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def _serve(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            status, content = api.answer(Asked(self.command, self.path, dict(self.headers.items()), body))
+            text = isinstance(content, str)
+            sent = content.encode() if text else json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("content-type", "text/event-stream" if text else "application/json")
+            self.send_header("content-length", str(len(sent)))
+            self.end_headers()
+            self.wfile.write(sent)
+
+        do_GET = do_POST = _serve  # noqa: N815
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    api.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    for name in [name for name in os.environ if name.startswith("DOCQA_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DOCQA_URL", api.url)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    yield api
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def docqa(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    """`docqa("ask", "…")`: the command as the installed script runs it, in this process; `typed` is its stdin."""
+
+    def run(*words: str, typed: str = "") -> Ended:
+        monkeypatch.setattr(sys, "argv", ["docqa", *words])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        monkeypatch.setenv("COLUMNS", "200")
+        try:
+            app()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        captured = capsys.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    return run

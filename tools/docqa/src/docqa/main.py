@@ -91,6 +91,50 @@ def status(
     listing.status(Console(), only=only or [])
 
 
+@commands.command()
+def reindex(
+    model: Annotated[str | None, typer.Option(help="Embed anew with this model; by default the present one.")] = None,
+    embedder_url: Annotated[str | None, typer.Option(help="The embedder, where `docqa up` does not run it.")] = None,
+    data: Data = Path(".docqa"),
+) -> None:
+    """Drop the index and build it again, while the old one goes on answering."""
+    from rich.console import Console
+
+    from docqa import reindexing
+
+    reindexing.reindex(model, embedder_url=embedder_url, data=data, console=Console())
+
+
+letters = typer.Typer(no_args_is_help=True, help="What a service could not read, handle or send.")
+commands.add_typer(letters, name="dead-letters")
+Services = Annotated[list[str] | None, typer.Option("--service", help="This service only (repeat it).")]
+
+
+@letters.command("list")
+def list_letters(service: Services = None, data: Data = Path(".docqa")) -> None:
+    """Show them, the latest last."""
+    from rich.console import Console
+
+    from docqa import dead_letters
+
+    dead_letters.show(service or [], data, Console())
+
+
+@letters.command("replay")
+def replay_letters(
+    service: Services = None,
+    number: Annotated[int | None, typer.Option("--id", help="This one only.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Those of this reason only.")] = None,
+    data: Data = Path(".docqa"),
+) -> None:
+    """Have them handled again, each at most once."""
+    from rich.console import Console
+
+    from docqa import dead_letters
+
+    dead_letters.replay(service or [], number, reason, data, Console())
+
+
 def app() -> None:
     """The entry point: errors that a person can act on are told in plain words, with a non-zero exit."""
     from docqa.telling import plainly

@@ -1,0 +1,411 @@
+"""What a person at a terminal sees, against a server on a real socket."""
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+USER = {"id": str(UUID(int=1)), "email": "ada@example.org", "name": None, "created_at": "2026-01-01T00:00:00Z"}
+CONFIG = {
+    "version": "1",
+    "max_file_bytes": 1000,
+    "max_files": 2,
+    "accepted": [],
+    "max_question_characters": 4000,
+    "max_top_k": 50,
+    "default_top_k": 8,
+    "chat_model": "extractive",
+    "embedding_model": "local",
+}
+
+
+def tokens(access: str = "access-1", refresh: str = "refresh-1") -> dict[str, Any]:
+    return {"user": USER, "access_token": access, "refresh_token": refresh, "token_type": "bearer", "expires_in": 900}
+
+
+def a_document(number: int = 1, filename: str = "report.pdf", status: str = "ready", **more: Any) -> dict[str, Any]:
+    known = {
+        "id": str(UUID(int=number)),
+        "filename": filename,
+        "media_type": "application/pdf",
+        "size_bytes": 10,
+        "sha256": "0" * 64,
+        "status": status,
+        "version": 1,
+        "live_version": None,
+        "pages": 24,
+        "chunk_count": 60,
+        "embedded_count": 60,
+        "error": None,
+        "created_at": "2026-01-01T00:00:00Z",
+        "updated_at": "2026-01-01T00:00:00Z",
+        "last_processed_at": None,
+        "links": {"self": "/a", "raw": "/b", "chunks": "/c", "timeline": "/d"},
+    }
+    return {**known, **more}
+
+
+def a_source(rank: int, page: int | None, *, cited: bool, filename: str = "report.pdf") -> dict[str, Any]:
+    return {
+        "rank": rank,
+        "document_id": str(UUID(int=1)),
+        "filename": filename,
+        "version": 1,
+        "page": page,
+        "chunk_id": "x",
+        "start": 0,
+        "end": 9,
+        "text": "The fact.",
+        "score": 0.9,
+        "cited": cited,
+        "links": {"document": "/a", "raw": "/b"},
+    }
+
+
+def an_answer(text: str, sources: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "answer": text,
+        "answered": bool(sources),
+        "session_id": str(UUID(int=7)),
+        "message_id": str(UUID(int=8)),
+        "sources": sources,
+        "model": "extractive",
+        "usage": None,
+        "timings": {},
+    }
+
+
+def event(name: str, data: Any) -> str:
+    return f"event: {name}\nid: 1\ndata: {json.dumps(data)}\n\n"
+
+
+@pytest.fixture
+def logged_in(api: Any, docqa: Any) -> Any:
+    api.replies("POST /api/auth/login", (200, tokens()))
+    assert docqa("login", typed="ada@example.org\na long password\n").exit_code == 0
+    return api
+
+
+def test_login_keeps_tokens_that_only_the_user_can_read(logged_in: Any, tmp_path: Path) -> None:
+    assert logged_in.to("/api/auth/login")[0].json == {"email": "ada@example.org", "password": "a long password"}
+    file = tmp_path / "config" / "docqa" / "credentials.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert json.loads(file.read_text())["logins"][logged_in.url]["refresh_token"] == "refresh-1"
+
+
+def test_login_signs_up_who_is_new(api: Any, docqa: Any, problem: Any) -> None:
+    api.replies("POST /api/auth/login", (401, problem(401, "auth.bad_credentials")))
+    api.replies("POST /api/auth/signup", (201, tokens()))
+    ended = docqa("login", "--email", "ada@example.org", typed="a long password\n")
+    assert (ended.exit_code, ended.out) == (0, f"Welcome, ada@example.org ({api.url}).\n")
+
+
+def test_a_wrong_password_is_told_as_such(api: Any, docqa: Any, problem: Any) -> None:
+    api.replies("POST /api/auth/login", (401, problem(401, "auth.bad_credentials")))
+    api.replies("POST /api/auth/signup", (409, problem(409, "auth.email_taken")))
+    ended = docqa("login", "--email", "ada@example.org", typed="not her password\n")
+    assert (ended.exit_code, ended.err) == (1, "docqa: The e-mail or the password is wrong.\n")
+
+
+def test_a_refused_field_is_named(api: Any, docqa: Any, problem: Any) -> None:
+    short = [{"field": "password", "code": "string_too_short", "detail": "must have 12 characters or more"}]
+    api.replies("POST /api/auth/login", (401, problem(401, "auth.bad_credentials")))
+    api.replies("POST /api/auth/signup", (422, problem(422, "request.invalid", errors=short)))
+    ended = docqa("login", "--email", "ada@example.org", typed="short\n")
+    assert ended.exit_code == 1
+    assert "password: must have 12 characters or more" in ended.err
+
+
+def test_login_without_a_password_does_nothing(api: Any, docqa: Any) -> None:
+    ended = docqa("login", "--email", "ada@example.org", typed="")
+    assert (ended.exit_code, ended.err) == (1, "docqa: Nothing was given.\n")
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("words", [("ask", "Why?"), ("status",)])
+def test_who_is_not_logged_in_is_told_how_to(api: Any, docqa: Any, words: tuple[str, ...]) -> None:
+    ended = docqa(*words)
+    assert ended.exit_code == 1
+    assert "Run `docqa login`, or set DOCQA_API_KEY" in ended.err
+
+
+def test_a_server_that_is_away_is_told_in_plain_words(docqa: Any, api: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DOCQA_API_KEY", "dq_key")
+    monkeypatch.setenv("DOCQA_URL", "http://127.0.0.1:1")
+    ended = docqa("status")
+    assert ended.exit_code == 1
+    assert "docqa does not answer at http://127.0.0.1:1" in ended.err
+    assert "docqa up" in ended.err
+
+
+def test_something_else_at_that_address_is_no_traceback(docqa: Any, api: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DOCQA_API_KEY", "dq_key")
+    api.replies("GET /api/docs", (200, {"hello": "world"}))
+    ended = docqa("status")
+    assert ended.exit_code == 1
+    assert "Is it docqa?" in ended.err
+    api.replies("GET /api/docs", (502, "Bad gateway"))
+    assert "http.502" in docqa("status").err
+
+
+def test_an_api_key_needs_no_login(api: Any, docqa: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DOCQA_API_KEY", "dq_key")
+    api.replies("GET /api/docs", (200, {"items": [], "next_cursor": None, "counts": {}}))
+    ended = docqa("status")
+    assert (ended.exit_code, ended.out) == (0, "No documents.\n")
+    assert api.asked[0].headers["Authorization"] == "Bearer dq_key"
+
+
+def test_an_expired_token_is_refreshed_once(logged_in: Any, docqa: Any, problem: Any) -> None:
+    page = {"items": [a_document()], "next_cursor": None, "counts": {"ready": 1}}
+    logged_in.replies("GET /api/docs", (401, problem(401, "auth.token_expired")), (200, page))
+    logged_in.replies("POST /api/auth/refresh", (200, tokens("access-2", "refresh-2")))
+    assert docqa("status").exit_code == 0
+    assert [asked.headers["Authorization"] for asked in logged_in.to("/api/docs")] == [
+        "Bearer access-1",
+        "Bearer access-2",
+    ]
+    docqa("status")
+    assert len(logged_in.to("/api/auth/refresh")) == 1
+
+
+def test_a_login_that_cannot_be_refreshed_has_to_be_made_again(logged_in: Any, docqa: Any, problem: Any) -> None:
+    logged_in.replies("GET /api/docs", (401, problem(401, "auth.token_expired")))
+    logged_in.replies("POST /api/auth/refresh", (401, problem(401, "auth.token_invalid")))
+    ended = docqa("status")
+    assert (ended.exit_code, ended.err) == (1, "docqa: The login has expired. Run `docqa login` again.\n")
+
+
+def test_status_lists_every_document(logged_in: Any, docqa: Any) -> None:
+    error = {"stage": "ingest", "code": "pdf.encrypted", "detail": "It is encrypted.", "retryable": False}
+    counts = {"embedding": 1, "failed": 1}
+    embedding = a_document(1, "long [1].pdf", "embedding", embedded_count=5)
+    failed = a_document(2, "locked.pdf", "failed", error=error, pages=None, chunk_count=None)
+    logged_in.replies(
+        "GET /api/docs",
+        (200, {"items": [embedding], "next_cursor": "more", "counts": counts}),
+        (200, {"items": [failed], "next_cursor": None, "counts": counts}),
+    )
+    ended = docqa("status", "--only", "failed", "--only", "embedding")
+    assert "long [1].pdf" in ended.out
+    assert "embedding (5 of 60)" in ended.out
+    assert "It is encrypted. (pdf.encrypted)" in ended.out
+    assert ended.out.endswith("1 embedding, 1 failed\n")
+    assert "cursor=more" in logged_in.asked[-1].path
+    assert "status=failed&status=embedding" in logged_in.asked[-1].path
+
+
+def test_an_answer_is_followed_by_the_pages_it_cites(logged_in: Any, docqa: Any) -> None:
+    sources = [a_source(1, 3, cited=True), a_source(2, 9, cited=False), a_source(3, None, cited=True, filename="n.txt")]
+    stream = ": heartbeat\n\n" + event("session", {"session_id": str(UUID(int=7)), "message_id": str(UUID(int=8))})
+    stream += (
+        event("sources", {"items": sources}) + event("token", {"text": "It is "}) + event("token", {"text": "[1]"})
+    )
+    logged_in.replies("POST /api/ask", (200, stream + event("done", an_answer("It is [1]", sources))))
+    ended = docqa("ask", "What is it?", "--top-k", "3", "--document", str(UUID(int=1)), "--session", str(UUID(int=7)))
+    assert ended.exit_code == 0
+    assert ended.out.startswith("It is [1]\n\n  [1] report.pdf, page 3\n  [3] n.txt\n")
+    assert "page 9" not in ended.out
+    assert logged_in.asked[-1].json == {
+        "question": "What is it?",
+        "session_id": str(UUID(int=7)),
+        "document_ids": [str(UUID(int=1))],
+        "top_k": 3,
+    }
+    assert logged_in.asked[-1].headers["Accept"] == "text/event-stream"
+
+
+def test_what_the_documents_do_not_say_is_said_so(logged_in: Any, docqa: Any) -> None:
+    logged_in.replies("POST /api/ask", (200, event("done", an_answer("Nothing found.", []))))
+    ended = docqa("ask", "Who?")
+    assert ended.exit_code == 0
+    assert ended.out.startswith("Nothing found.\n")
+
+
+def test_a_stream_that_expired_before_it_began_is_asked_again(logged_in: Any, docqa: Any, problem: Any) -> None:
+    answer = event("token", {"text": "Yes."}) + event("done", an_answer("Yes.", []))
+    logged_in.replies("POST /api/ask", (401, problem(401, "auth.token_expired")), (200, answer))
+    logged_in.replies("POST /api/auth/refresh", (200, tokens("access-2", "refresh-2")))
+    assert docqa("ask", "Is it?").out.startswith("Yes.\n")
+
+
+@pytest.mark.parametrize("stream", ["error", "cut", "nonsense"])
+def test_an_answer_that_breaks_off_is_an_error(logged_in: Any, docqa: Any, problem: Any, stream: str) -> None:
+    said = event("token", {"text": "It is"})
+    ends = {
+        "error": (event("error", problem(504, "provider.timeout", "The model is silent.")), "The model is silent."),
+        "cut": ("", "The answer broke off"),
+        "nonsense": (event("done", {}), "is not understood by this release"),
+    }
+    rest, words = ends[stream]
+    logged_in.replies("POST /api/ask", (200, said + rest))
+    ended = docqa("ask", "What?")
+    assert ended.exit_code == 1
+    assert words in ended.err
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Callable[..., list[str]]:
+    def make(*names: str) -> list[str]:
+        for name in names:
+            (tmp_path / name).write_bytes(b"content of " + name.encode())
+        return [str(tmp_path / name) for name in names]
+
+    return make
+
+
+def uploaded(*documents: dict[str, Any], rejected: list[dict[str, str]] | None = None) -> dict[str, Any]:
+    return {"documents": [{**document, "duplicate": False} for document in documents], "rejected": rejected or []}
+
+
+def test_uploads_are_followed_until_they_are_ready(logged_in: Any, docqa: Any, files: Any) -> None:
+    first, second = a_document(1, "a.pdf", "uploaded"), a_document(2, "b.md", "uploaded")
+    stream = event("document", a_document(9, "another.pdf"))
+    stream += event("document", {**first, "status": "embedding", "embedded_count": 3})
+    stream += event("document", {**first, "status": "ready"})
+    later = event("document", {**second, "status": "ready", "pages": None})
+    logged_in.replies("GET /api/config", (200, CONFIG))
+    logged_in.replies("POST /api/upload", (202, uploaded(first, second)))
+    logged_in.replies("GET /api/docs/events", (200, stream), (200, later))
+    ended = docqa("upload", *files("a.pdf", "b.md"))
+    assert ended.exit_code == 0
+    assert "✓ a.pdf: ready (24 pages, 60 chunks)" in ended.out
+    assert "✓ b.md: ready (60 chunks)" in ended.out
+    assert "another.pdf" not in ended.out
+    sent = logged_in.to("/api/upload")[0].body
+    assert b'name="files"; filename="a.pdf"' in sent
+    assert b"content of a.pdf" in sent
+    assert b"text/markdown" in sent
+
+
+def test_many_files_are_sent_in_several_calls(logged_in: Any, docqa: Any, files: Any) -> None:
+    logged_in.replies("GET /api/config", (200, CONFIG))
+    logged_in.replies("POST /api/upload", (202, uploaded(a_document(1))), (202, uploaded(a_document(2))))
+    ended = docqa("upload", "--no-wait", *files("a.pdf", "b.pdf", "c.pdf"))
+    assert ended.exit_code == 0
+    assert "2 sent. `docqa status` shows how far they are." in ended.out
+    assert len(logged_in.to("/api/upload")) == 2
+
+
+def test_what_was_rejected_or_failed_is_told_and_counted(logged_in: Any, docqa: Any, files: Any) -> None:
+    error = {"stage": "ingest", "code": "pdf.encrypted", "detail": "It is encrypted.", "retryable": False}
+    document = a_document(1, "a.pdf", "uploaded")
+    rejected = [{"filename": "b.png", "code": "file.type", "detail": "Not a PDF."}]
+    logged_in.replies("GET /api/config", (200, CONFIG))
+    logged_in.replies("POST /api/upload", (202, uploaded(document, rejected=rejected)))
+    failed = {**document, "status": "failed", "error": error}
+    logged_in.replies("GET /api/docs/events", (200, event("document", failed)))
+    ended = docqa("upload", *files("a.pdf", "b.png"))
+    assert ended.exit_code == 1
+    assert "✗ b.png: Not a PDF. (file.type)" in ended.out
+    assert "✗ a.pdf: It is encrypted. (pdf.encrypted)" in ended.out
+    assert "2 of 2 could not be processed." in ended.err
+
+
+def test_if_every_file_is_rejected_each_reason_is_told(logged_in: Any, docqa: Any, files: Any, problem: Any) -> None:
+    rejected = [{"filename": "b.png", "code": "file.type", "detail": "Not a PDF."}]
+    logged_in.replies("GET /api/config", (200, CONFIG))
+    logged_in.replies("POST /api/upload", (415, problem(415, "upload.nothing_accepted", rejected=rejected)))
+    ended = docqa("upload", *files("b.png"))
+    assert ended.exit_code == 1
+    assert "✗ b.png: Not a PDF. (file.type)" in ended.out
+
+
+def test_an_upload_that_is_refused_as_a_whole_is_an_error(logged_in: Any, docqa: Any, files: Any, problem: Any) -> None:
+    logged_in.replies("GET /api/config", (200, CONFIG))
+    logged_in.replies("POST /api/upload", (503, problem(503, "service.unavailable", "Try again shortly.")))
+    ended = docqa("upload", *files("a.pdf"))
+    assert (ended.exit_code, ended.err) == (1, "docqa: Try again shortly. (service.unavailable)\n")
+
+
+def test_a_document_deleted_meanwhile_is_not_waited_for(logged_in: Any, docqa: Any, files: Any) -> None:
+    document = a_document(1, "a.pdf", "uploaded")
+    logged_in.replies("GET /api/config", (200, CONFIG))
+    logged_in.replies("POST /api/upload", (202, uploaded(document)))
+    logged_in.replies("GET /api/docs/events", (200, event("document", {**document, "status": "deleting"})))
+    ended = docqa("upload", *files("a.pdf"))
+    assert ended.exit_code == 1
+    assert "a.pdf: deleted meanwhile" in ended.out
+
+
+def test_an_event_stream_is_joined_again_when_its_token_expires(
+    logged_in: Any, docqa: Any, files: Any, problem: Any
+) -> None:
+    document = a_document(1, "a.pdf", "uploaded")
+    expired = event("error", problem(401, "auth.token_expired"))
+    logged_in.replies("GET /api/config", (200, CONFIG))
+    logged_in.replies("POST /api/upload", (202, uploaded(document)))
+    ready = event("document", {**document, "status": "ready"})
+    logged_in.replies("GET /api/docs/events", (200, expired), (200, ready))
+    assert docqa("upload", *files("a.pdf")).exit_code == 0
+
+
+def test_a_stream_that_ends_in_trouble_is_an_error(logged_in: Any, docqa: Any, files: Any, problem: Any) -> None:
+    logged_in.replies("GET /api/config", (200, CONFIG))
+    logged_in.replies("POST /api/upload", (202, uploaded(a_document(1, "a.pdf", "uploaded"))))
+    logged_in.replies("GET /api/docs/events", (200, event("error", problem(401, "auth.token_invalid", "Log in."))))
+    ended = docqa("upload", *files("a.pdf"))
+    assert (ended.exit_code, ended.err) == (1, "docqa: Log in. (auth.token_invalid)\n")
+
+
+def test_a_file_that_is_not_there_is_named_before_anything_is_sent(logged_in: Any, docqa: Any, tmp_path: Path) -> None:
+    asked = len(logged_in.asked)
+    ended = docqa("upload", str(tmp_path / "none.pdf"))
+    assert (ended.exit_code, ended.err) == (1, f"docqa: There is no file {tmp_path / 'none.pdf'}.\n")
+    assert f"{tmp_path} is not a file." in docqa("upload", str(tmp_path)).err
+    assert len(logged_in.asked) == asked
+
+
+def an_index(state: str, done: int) -> dict[str, Any]:
+    index = {"index_id": "i2", "generation": 2, "model": "local", "dimension": 384, "state": state}
+    return {"items": [{**index, "done": done, "total": 10}]}
+
+
+def test_reindex_follows_the_new_index_until_it_answers(api: Any, docqa: Any) -> None:
+    api.replies("POST /internal/indexes", (202, {"index_id": "i2"}))
+    api.replies("GET /internal/indexes", (200, an_index("building", 3)), (200, an_index("active", 10)))
+    ended = docqa("reindex", "--model", "openai:x", "--embedder-url", api.url)
+    assert (ended.exit_code, ended.out) == (0, "Done: 10 chunks with local, generation 2.\n")
+    assert api.asked[0].json == {"model": "openai:x"}
+
+
+def test_reindex_says_what_the_embedder_refuses(api: Any, docqa: Any, problem: Any) -> None:
+    api.replies("POST /internal/indexes", (409, problem(409, "index.busy", "One is being built.")))
+    ended = docqa("reindex", "--embedder-url", api.url)
+    assert (ended.exit_code, ended.err) == (1, "docqa: One is being built. (index.busy)\n")
+
+
+def test_reindex_gives_up_when_the_index_is_gone(api: Any, docqa: Any) -> None:
+    api.replies("POST /internal/indexes", (202, {"index_id": "i2"}))
+    api.replies("GET /internal/indexes", (200, {"items": []}))
+    assert "is gone" in docqa("reindex", "--embedder-url", api.url).err
+
+
+def test_reindex_needs_a_running_docqa(api: Any, docqa: Any, tmp_path: Path) -> None:
+    ended = docqa("reindex", "--data", str(tmp_path / "none"))
+    assert ended.exit_code == 1
+    assert "No docqa is running on the data folder" in ended.err
+    assert "does not answer" in docqa("reindex", "--embedder-url", "http://127.0.0.1:1").err
+    api.replies("POST /internal/indexes", (200, ["what?"]))
+    assert "is not an embedder" in docqa("reindex", "--embedder-url", api.url).err
+
+
+def test_an_env_file_speaks_for_what_the_environment_leaves_out(
+    api: Any, docqa: Any, monkeypatch: Any, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("DOCQA_URL")
+    monkeypatch.setenv("DOCQA_API_KEY", "dq_from_environment")
+    (tmp_path / ".env").write_text(f"DOCQA_URL={api.url}\nDOCQA_API_KEY=dq_from_file\nOTHER=1\n")
+    api.replies("GET /api/docs", (200, {"items": [], "next_cursor": None, "counts": {}}))
+    assert docqa("status").exit_code == 0
+    assert api.asked[0].headers["Authorization"] == "Bearer dq_from_environment"
+
+
+def test_help_names_every_command(docqa: Any) -> None:
+    text = docqa("--help").out
+    for command in ("up", "login", "ask", "upload", "status", "reindex", "dead-letters"):
+        assert command in text
