@@ -49,7 +49,7 @@ def show(services: Sequence[str], data: Path, console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("service", "id", "since", "record", "reason", "detail", "state"):
         table.add_column(heading, overflow="fold")
-    for letter in sorted(letters, key=lambda letter: letter.at):
+    for letter in sorted(letters, key=lambda letter: (letter.at, letter.service, letter.number)):
         at = f"{letter.at:%Y-%m-%d %H:%M:%S}Z"
         cells = (letter.service, str(letter.number), at, letter.place, letter.reason, letter.detail, letter.state)
         table.add_row(*map(Text, cells))
