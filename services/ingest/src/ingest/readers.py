@@ -23,8 +23,9 @@ _GREEDY_SHARE = 0.5
 class Readers:
     """Reads each document in a process of its own, forked from one that is kept ready."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, grace_seconds: float = _GRACE_SECONDS) -> None:
         self._engine = engine
+        self._grace_seconds = grace_seconds
         self._nursery: NurseryProcess | None = None
         self._starting = asyncio.Lock()
 
@@ -59,7 +60,7 @@ class Readers:
     async def _read(self, wanted: Extraction) -> Ended:
         nursery = await self._ready_nursery()
         try:
-            async with asyncio.timeout(wanted.limits.wall_seconds + _GRACE_SECONDS):
+            async with asyncio.timeout(wanted.limits.wall_seconds + self._grace_seconds):
                 return await nursery.read(wanted)
         except TimeoutError:
             await nursery.stop()

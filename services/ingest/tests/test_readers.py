@@ -1,0 +1,276 @@
+"""Documents are read in processes of their own, and nothing that happens there happens to us."""
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import hostile
+import pytest
+from chassis.failures import Permanent, Transient
+from ingest.extracting import Extracted, Extraction
+from ingest.limits import Limits
+from ingest.readers import Readers
+from ingest.reading import Engine
+from ingest.verdicts import Verdict
+
+Order = Callable[..., Extraction]
+Pdf = Callable[[list[str]], bytes]
+
+
+_SLOW = hostile.endless_text(100)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def nursery_of(readers: Readers) -> int:
+    return (await readers._ready_nursery()).pid
+
+
+async def the_reader(readers: Readers) -> int:
+    """The one process that reads at the moment, once it has begun."""
+    nursery = await nursery_of(readers)
+    while not (found := children(nursery)):
+        await asyncio.sleep(0.005)
+    while os.getpgid(found[0]) != found[0]:
+        await asyncio.sleep(0.005)
+    return found[0]
+
+
+async def gone(pid: int) -> None:
+    async with asyncio.timeout(5):
+        while Path(f"/proc/{pid}").exists():
+            await asyncio.sleep(0.005)
+
+
+def slow(order: Order, **changes: object) -> Extraction:
+    """An order that keeps a reader busy for seconds."""
+    return order(_SLOW, **changes)
+
+
+@asynccontextmanager
+async def loop_lag() -> AsyncIterator[list[float]]:
+    """By how much the event loop was late, each time it was looked at."""
+    late: list[float] = []
+
+    async def look() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.005)
+            late.append(time.perf_counter() - before - 0.005)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield late
+    finally:
+        looking.cancel()
+
+
+async def test_a_document_is_read_in_another_process(readers: Readers, extraction: Order, pdf: Pdf) -> None:
+    extracted = await readers.extract(extraction(pdf(["A page.", "Another."])))
+
+    assert (extracted.pages, extracted.chunk_count) == (2, 2)
+
+
+async def test_many_documents_are_read_at_once(readers: Readers, extraction: Order, pdf: Pdf) -> None:
+    orders = [extraction(pdf([f"This is number {number}."] * number)) for number in range(1, 9)]
+    found = await asyncio.gather(*(readers.extract(order) for order in orders))
+
+    assert [extracted.pages for extracted in found] == list(range(1, 9))
+
+
+async def test_a_refusal_comes_with_its_code(readers: Readers, extraction: Order) -> None:
+    with pytest.raises(Permanent) as refused:
+        await readers.extract(extraction(hostile.header_only()))
+
+    assert refused.value.code == "document.corrupt"
+    assert refused.value.detail == Verdict.CORRUPT.detail
+
+
+async def test_too_much_processor_time_is_the_documents_fault(
+    readers: Readers, extraction: Order, limits: Limits
+) -> None:
+    with pytest.raises(Permanent) as refused:
+        await readers.extract(slow(extraction, limits=replace(limits, cpu_seconds=1)))
+
+    assert refused.value.code == "document.too_complex"
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [hostile.form_bomb(8, 10), hostile.inflating(900, layers=2), hostile.endless_text(200)],
+    ids=["forms within forms", "compressed twice", "endless text"],
+)
+async def test_a_bomb_is_refused_while_everybody_else_goes_on(
+    readers: Readers, extraction: Order, limits: Limits, bomb: bytes
+) -> None:
+    memory_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    bounded = replace(limits, memory_bytes=300 << 20, cpu_seconds=5)
+    async with loop_lag() as late:
+        with pytest.raises(Permanent) as refused:
+            await readers.extract(extraction(bomb, limits=bounded))
+
+    assert refused.value.code == "document.too_complex"
+    assert max(late) < 0.2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_before < 20 << 10
+
+
+async def test_a_busy_machine_is_not_the_documents_fault(readers: Readers, extraction: Order, limits: Limits) -> None:
+    reading = asyncio.create_task(readers.extract(slow(extraction, limits=replace(limits, wall_seconds=1))))
+
+    with pytest.raises(Transient) as failure:
+        await reading
+
+    assert failure.value.code == "processing.timeout"
+
+
+async def test_a_reader_killed_by_the_machine_is_not_the_documents_fault(readers: Readers, extraction: Order) -> None:
+    reading = asyncio.create_task(readers.extract(slow(extraction)))
+    os.kill(await the_reader(readers), signal.SIGKILL)
+
+    with pytest.raises(Transient) as failure:
+        await reading
+
+    assert failure.value.code == "processing.interrupted"
+
+
+async def test_a_pdf_that_takes_pdfium_down_is_tried_with_pypdf(readers: Readers, extraction: Order, pdf: Pdf) -> None:
+    order = extraction(pdf(["page"] * 4000))
+    reading = asyncio.create_task(readers.extract(order))
+    os.kill(await the_reader(readers), signal.SIGSEGV)
+
+    assert (await reading).pages == 4000
+
+
+async def test_what_takes_both_engines_down_is_refused(readers: Readers, extraction: Order, pdf: Pdf) -> None:
+    order = extraction(pdf(["page"] * 4000), engine=Engine.PYPDF)
+    reading = asyncio.create_task(readers.extract(order))
+    os.kill(await the_reader(readers), signal.SIGSEGV)
+
+    with pytest.raises(Permanent) as refused:
+        await reading
+
+    assert refused.value.code == "document.too_complex"
+
+
+async def test_a_reader_that_cannot_write_its_results_is_tried_again(readers: Readers, extraction: Order) -> None:
+    order = extraction(b"some text", media_type="text/plain")
+    order.chunks_file.mkdir()
+
+    with pytest.raises(Transient) as failure:
+        await readers.extract(order)
+
+    assert failure.value.code == "processing.interrupted"
+
+
+async def test_a_reading_that_nobody_wants_any_more_is_killed(readers: Readers, extraction: Order) -> None:
+    reading = asyncio.create_task(readers.extract(slow(extraction)))
+    reader = await the_reader(readers)
+    reading.cancel()
+
+    await gone(reader)
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert (await readers.extract(extraction(b"next", media_type="text/plain"))).chunk_count == 1
+
+
+async def test_a_reader_that_is_stopped_is_ended_with_its_nursery(extraction: Order, limits: Limits) -> None:
+    readers = Readers(Engine.PDFIUM, grace_seconds=0.5)
+    async with readers.running():
+        reading = asyncio.create_task(readers.extract(slow(extraction, limits=replace(limits, wall_seconds=1))))
+        reader = await the_reader(readers)
+        os.kill(reader, signal.SIGSTOP)
+
+        with pytest.raises(Transient):
+            await reading
+        await gone(reader)
+        assert (await readers.extract(extraction(b"next", media_type="text/plain"))).chunk_count == 1
+
+
+async def test_a_nursery_that_died_is_replaced(readers: Readers, extraction: Order) -> None:
+    reading = asyncio.create_task(readers.extract(slow(extraction)))
+    reader, nursery = await the_reader(readers), await nursery_of(readers)
+    os.kill(nursery, signal.SIGKILL)
+
+    with pytest.raises(Transient):
+        await reading
+    await gone(reader)
+    assert (await readers.extract(extraction(b"next", media_type="text/plain"))).chunk_count == 1
+    assert await nursery_of(readers) != nursery
+
+
+async def test_nothing_is_left_running_when_the_service_stops(extraction: Order) -> None:
+    readers = Readers(Engine.PYPDF)
+    async with readers.running():
+        reading = asyncio.create_task(readers.extract(slow(extraction, engine=Engine.PYPDF)))
+        reader, nursery = await the_reader(readers), await nursery_of(readers)
+
+    with pytest.raises(Transient):
+        await reading
+    await gone(reader)
+    await gone(nursery)
+
+
+async def test_nothing_is_left_running_when_the_service_is_killed(readers: Readers, extraction: Order) -> None:
+    """The orders end: that is all that a nursery sees of a service that was killed."""
+    reading = asyncio.create_task(readers.extract(slow(extraction)))
+    reader, nursery = await the_reader(readers), await readers._ready_nursery()
+    assert nursery._process.stdin is not None
+    nursery._process.stdin.close()
+
+    with pytest.raises(Transient):
+        await reading
+    await gone(reader)
+
+
+async def test_a_reader_knows_none_of_our_secrets(extraction: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCQA_INGEST_DATABASE_URL", "postgresql+asyncpg://ingest:canary@/ingest")
+    readers = Readers(Engine.PDFIUM)
+    async with readers.running():
+        environment = Path(f"/proc/{await nursery_of(readers)}/environ").read_bytes()
+
+    assert b"canary" not in environment
+
+
+async def test_a_reader_is_bounded_by_the_kernel(readers: Readers, extraction: Order, limits: Limits) -> None:
+    reading = asyncio.create_task(readers.extract(slow(extraction)))
+    reader = await the_reader(readers)
+    while int(Path(f"/proc/{reader}/oom_score_adj").read_text()) != 1000:
+        await asyncio.sleep(0.005)
+    bounds = Path(f"/proc/{reader}/limits").read_text().splitlines()
+
+    assert any(line.split()[:4] == ["Max", "cpu", "time", str(limits.cpu_seconds)] for line in bounds)
+    assert any(line.split()[:5] == ["Max", "core", "file", "size", "0"] for line in bounds)
+    assert not any(line.startswith("Max address space") and "unlimited" in line for line in bounds)
+    reading.cancel()
+    await asyncio.wait([reading])
+
+
+async def test_starting_is_over_when_the_first_document_comes(extraction: Order) -> None:
+    readers = Readers(Engine.PDFIUM)
+    async with readers.running():
+        first = readers.extract(extraction(b"one", media_type="text/plain"))
+        second = readers.extract(extraction(b"two", media_type="text/plain"))
+        found: list[Extracted] = await asyncio.gather(first, second)
+
+    assert [extracted.chunk_count for extracted in found] == [1, 1]
+
+
+async def test_a_nursery_that_does_not_come_up_is_no_documents_fault(extraction: Order) -> None:
+    readers = Readers(cast(Engine, "no such engine"))
+
+    with pytest.raises(Transient):
+        await readers.extract(extraction(b"one", media_type="text/plain"))
+
+
+def test_an_order_is_one_line(extraction: Order) -> None:
+    assert json.loads(extraction(b"x", filename="two\nlines").to_json())["filename"] == "two\nlines"
