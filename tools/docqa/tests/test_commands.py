@@ -1,7 +1,10 @@
 """What a person at a terminal sees, against a server on a real socket."""
 
 import json
+import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -409,3 +412,59 @@ def test_help_names_every_command(docqa: Any) -> None:
     text = docqa("--help").out
     for command in ("up", "login", "ask", "upload", "status", "reindex", "dead-letters"):
         assert command in text
+
+
+def test_at_a_terminal_the_password_is_not_shown_and_typed_twice_for_a_new_account(
+    api: Any, problem: Any, tmp_path: Path
+) -> None:
+    api.replies("POST /api/auth/login", (401, problem(401, "auth.bad_credentials")))
+    api.replies("POST /api/auth/signup", (201, tokens()))
+    with Terminal("login", "--email", "ada@example.org") as terminal:
+        terminal.answer("Password: ", "a long password")
+        terminal.answer("type the password again: ", "another password")
+        assert terminal.until("differ") == 1
+    assert api.to("/api/auth/signup") == []
+    with Terminal("login") as terminal:
+        terminal.answer("E-mail: ", "ada@example.org")
+        terminal.answer("Password: ", "a long password")
+        terminal.answer("type the password again: ", "a long password")
+        assert terminal.until("Welcome, ada@example.org") == 0
+        assert "a long password" not in terminal.shown
+
+
+class Terminal:
+    """The command on a pseudo-terminal, and somebody who types."""
+
+    def __init__(self, *words: str) -> None:
+        master, slave = os.openpty()
+        self._master = master
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "docqa.main", *words],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self.shown = ""
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+    def answer(self, prompt: str, typed: str) -> None:
+        self._read_until(prompt)
+        os.write(self._master, typed.encode() + b"\n")
+
+    def until(self, text: str) -> int:
+        self._read_until(text)
+        return self._process.wait(10)
+
+    def _read_until(self, text: str) -> None:
+        while text not in self.shown:
+            self.shown += os.read(self._master, 4096).decode()
+        _, _, self.shown = self.shown.partition(text)

@@ -1,5 +1,7 @@
 """`docqa up` as a process: what it prints, how it ends, and that nothing stays behind."""
 
+import asyncio
+import io
 import os
 import signal
 import socket
@@ -11,6 +13,9 @@ from typing import Any
 
 import pytest
 from docqa import ports, probing
+from docqa import up as running
+from docqa.progress import OnConsole
+from rich.console import Console
 
 Up = Callable[..., "subprocess.Popen[str]"]
 DOCQA = [sys.executable, "-m", "docqa.main"]
@@ -156,3 +161,32 @@ def test_on_a_terminal_it_shows_what_is_still_missing(light: Any, data: Path, le
         os.close(master)
     assert "…".encode() in shown
     assert "✓".encode() in shown
+
+
+async def test_within_a_process_it_runs_until_the_signal_comes(
+    light: Any, data: Path, monkeypatch: pytest.MonkeyPatch, left_running: Any
+) -> None:
+    for name, value in light.items():
+        monkeypatch.setenv(name, value)
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=200)
+
+    async def stop_when_ready() -> None:
+        while True:
+            await asyncio.sleep(0.01)
+            if "Ready: " in shown.getvalue():
+                return os.kill(os.getpid(), signal.SIGTERM)
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(running.serve(data, ports.free(1)[0], console), stop_when_ready())
+    assert "gateway" in shown.getvalue()
+    assert shown.getvalue().endswith("Stopped.\n")
+
+
+def test_a_step_that_fails_is_marked_and_a_notice_is_shown() -> None:
+    shown = io.StringIO()
+    progress = OnConsole(Console(file=shown))
+    with pytest.raises(ValueError, match="no"), progress.step("qa [1]"):
+        raise ValueError("no")
+    progress.notice("qa [1] ended")
+    assert shown.getvalue() == "  ✗ qa [1]\n  ! qa [1] ended\n"

@@ -16,10 +16,11 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def run(data: Path, port: int, console: Console) -> None:
     """Returns after a clean stop; raises `PlainError` if it could not start, and then nothing is left running."""
-    asyncio.run(_run(data, port, console))
+    asyncio.run(serve(data, port, console))
 
 
-async def _run(data: Path, port: int, console: Console) -> None:
+async def serve(data: Path, port: int, console: Console) -> None:
+    """The same on a loop that is there already; takes its signals over."""
     console.print(f"docqa on [bold]{escape(str(data))}[/]", highlight=False, soft_wrap=True)
     stack = Stack(data, port=port, user=environment.of_user(), progress=OnConsole(console))
     stop = _Stop(stack)
