@@ -18,6 +18,8 @@ import uvicorn
 from chassis.database import Sessions, create_engine, create_sessions
 from chassis.ids import uuid7
 from chassis.objects import LocalFiles
+from chromadb.api import ClientAPI
+from chromadb.api.models.Collection import Collection
 from contracts.chunks_file import Chunk, encode
 from contracts.envelope import Envelope
 from contracts.facts import DocumentEmbedded, Fact, IndexActivated
@@ -64,32 +66,8 @@ class WordVectors:
         pass
 
 
-_SILENT = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "at",
-        "for",
-        "how",
-        "in",
-        "is",
-        "it",
-        "of",
-        "on",
-        "or",
-        "the",
-        "to",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "does",
-        "do",
-    ]
-)
+_SILENT_WORDS = "a an and are at for how in is it of on or the to what when where which who does do"
+_SILENT = frozenset(_SILENT_WORDS.split())
 
 
 def vector_of(text: str) -> NDArray[np.float32]:
@@ -145,7 +123,7 @@ class Service:
     engine: AsyncEngine
     sessions: Sessions
     store: LocalFiles
-    chroma: chromadb.ClientAPI
+    chroma: ClientAPI
     index_id: str
     chat: ScriptedChat
     embeddings: WordVectors
@@ -169,7 +147,7 @@ class Service:
                 worker = Worker(work, self.sessions)
                 tasks.append((worker, asyncio.create_task(worker.run())))
                 worker.wake()
-        while await self.due(kinds):
+        while await self.due(kinds):  # noqa: ASYNC110 - what is waited for is in the database
             await asyncio.sleep(0.005)
         for worker, task in tasks:
             worker.stop()
@@ -230,7 +208,7 @@ class Service:
             ],
         )
 
-    def shard(self, owner: UUID) -> chromadb.Collection:
+    def shard(self, owner: UUID) -> Collection:
         name = collection_name(self.index_id, shard_of(owner, SHARDS))
         return self.chroma.get_collection(name, embedding_function=None)
 
@@ -340,12 +318,12 @@ async def pieces(content: bytes, size: int = 1000) -> AsyncIterator[bytes]:
 
 @pytest.fixture
 async def service(
-    database: Any, chroma: str, object_store: LocalFiles, token_for: Any, keys: Any, kafka: str, tmp_path: Path
+    database: Any, chroma: str, object_store: LocalFiles, token_for: Any, keys: Any, tmp_path: Path
 ) -> AsyncIterator[Service]:
     settings = QaSettings(
         port=0,
         database_url=await database("qa"),
-        kafka=kafka,
+        kafka="127.0.0.1:9",  # facts are handed over by hand: see `Service.hear`
         auth_url="http://127.0.0.1:9",
         object_store=f"file://{tmp_path / 'objects'}",
         chroma_url=chroma,
@@ -420,3 +398,15 @@ async def person(service: Service, address: str) -> AsyncIterator[NewPerson]:
 @pytest.fixture
 def ada(person: NewPerson) -> Person:
     return person()
+
+
+@pytest.fixture
+def replica_app(service: Service) -> Callable[[], Any]:
+    """`async with replica_app() as url`: another process of the same service, as far as one can be had here."""
+    return lambda: serving(service.app())
+
+
+@pytest.fixture
+async def replica(replica_app: Callable[[], Any]) -> AsyncIterator[str]:
+    async with replica_app() as url:
+        yield url

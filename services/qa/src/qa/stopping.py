@@ -38,7 +38,7 @@ class Stop:
         self._running.stop([message])
         try:
             async with asyncio.timeout(STORED_WITHIN):
-                while await self._is_running(message):
+                while await self._is_running(message):  # noqa: ASYNC110 - it may be another process
                     await asyncio.sleep(POLL_EVERY)
         except TimeoutError:
             return
