@@ -9,7 +9,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import TopicPartition
 
 COMMIT_SECONDS = 5.0  # without a broker a commit may never return
-PAUSE = 0.01  # one commit then covers all records of a burst
+PAUSE = 0.05  # seconds; one commit then covers all records of a burst
 
 log = structlog.stdlib.get_logger(__name__)
 

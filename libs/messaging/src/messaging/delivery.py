@@ -24,6 +24,7 @@ from messaging.producing import Producer
 from messaging.relay import Relay, WipedHook
 from messaging.replaying import Replayer
 from messaging.subscribing import Subscription
+from messaging.transactions import Transactions
 from messaging.watchdog import Watchdog
 from messaging.workers import Work
 from messaging.working import Worker
@@ -65,10 +66,11 @@ class Delivery:
         self._relay = Relay(
             engine, self._producer, self._memory, woken=self.listener.subscribe("outbox"), on_wiped=on_wiped
         )
-        self._workers = {work.kind: Worker(work, self._sessions, self.wake) for work in works}
+        self._transactions = Transactions(engine, self._sessions)
+        self._workers = {work.kind: Worker(work, self._transactions, self.wake) for work in works}
         self._chores = {chore.name: ChoreRunner(chore, self._sessions) for chore in (housekeeping(), *chores)}
         self._handlings = {
-            each.topic.name: Handling(each, self._sessions, wake=self.wake, end=end) for each in subscriptions
+            each.topic.name: Handling(each, self._transactions, wake=self.wake, end=end) for each in subscriptions
         }
         self._consumptions = [self._consumption(service, topic) for topic in self._handlings]
         self._watchdog = Watchdog(self._consumptions, self._memory, on_lost=self._relay.broker_lost, end=end)
@@ -121,6 +123,7 @@ class Delivery:
             await _wait_for(working)
             await _stop([*working, *background])
             await self._send_the_rest()
+            await self._transactions.close()
 
     def _consumption(self, service: str, topic: str) -> Consumption:
         return Consumption(

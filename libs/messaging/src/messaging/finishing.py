@@ -5,15 +5,27 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 
-from chassis.database import Sessions
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Update, and_, column, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging import fences
 from messaging.fences import Fence
 from messaging.jobs import Job
-from messaging.tables import JobRow
+from messaging.tables import FenceRow, JobRow
+from messaging.transactions import Transactions
 from messaging.waking import woken_by
+
+# The fence first, then the job if it is still ours: one round trip for both.
+_END = select(FenceRow, column("ended")).from_statement(
+    text("""
+        WITH fence AS (SELECT * FROM fences WHERE subject = :subject FOR UPDATE),
+             ended AS (UPDATE jobs SET state = :state, finished_at = now(), lease_until = NULL, failure = :failure
+                       FROM fence WHERE jobs.subject = fence.subject AND jobs.version = :version
+                           AND jobs.kind = :kind AND jobs.part = :part AND attempt = :attempt AND state = 'running'
+                       RETURNING 1)
+        SELECT fence.*, (SELECT count(*) FROM ended) AS ended FROM fence
+    """).columns(*FenceRow.__table__.columns, column("ended", BigInteger))
+)
 
 Act = Callable[[AsyncSession, Fence], Awaitable[None]]
 
@@ -41,7 +53,7 @@ class Ended:
 
 
 async def end(
-    sessions: Sessions,
+    transactions: Transactions,
     job: Job,
     *,
     state: str,
@@ -54,26 +66,35 @@ async def end(
 
     `erased` says that what came too late is erased, so that the job may end.
     """
-    async with sessions.begin() as session:
-        fence = await fences.lock(session, job.subject)
-        late = heeds_fence and fence.is_too_late(job.version)
-        over = heeds_fence and fence.is_over(job.version)
-        if late and not erased:
-            return Ended(Ending.LATE if await _is_ours(session, job) else Ending.LOST_AND_LATE)
-        if not await _mark(session, job, state="cancelled" if over else state, failure=failure):
+    values = {**_key(job), "attempt": job.attempt, "state": state, "failure": failure}
+    async with transactions.begin() as session:
+        row = (await session.execute(_END, values)).one_or_none()
+        fence, ended = (row[0], bool(row.ended)) if row is not None else (None, False)
+        late = fence is not None and heeds_fence and fence.is_too_late(job.version)
+        if fence is None or not ended:
             # A commit whose answer was lost on the way is no defeat.
-            return Ended(Ending.WON if await _has_ended(session, job, state) else Ending.LOST)
-        if over:
+            won = await _has_ended(session, job, state)
+            return Ended(Ending.WON if won else Ending.LOST_AND_LATE if late else Ending.LOST)
+        if late and not erased:
+            await session.rollback()
+            return Ended(Ending.LATE)
+        if heeds_fence and fence.is_over(job.version):
+            await session.execute(_same_state(job, "cancelled"))
             return Ended(Ending.OVER)
         await act(session, fence)
     return Ended(Ending.WON, woken_by(session))
 
 
 async def put_back(
-    sessions: Sessions, job: Job, *, delay: timedelta = timedelta(0), tried: bool = False, failure: str | None = None
+    transactions: Transactions,
+    job: Job,
+    *,
+    delay: timedelta = timedelta(0),
+    tried: bool = False,
+    failure: str | None = None,
 ) -> bool:
     """Let the job wait again; `tried` counts it as a try. False if it was no longer ours."""
-    async with sessions.begin() as session:
+    async with transactions.begin() as session:
         found = await session.scalar(
             update(JobRow)
             .where(_ours(job))
@@ -92,32 +113,25 @@ async def put_back(
     return found is not None
 
 
-async def is_too_late(sessions: Sessions, job: Job) -> bool:
+async def is_too_late(transactions: Transactions, job: Job) -> bool:
     """Whether what was written for this job would have to be erased."""
-    async with sessions.begin() as session:
+    async with transactions.begin() as session:
         fence = await fences.read(session, job.subject)
         return fence is not None and fence.is_too_late(job.version)
-
-
-async def _mark(session: AsyncSession, job: Job, *, state: str, failure: str | None) -> bool:
-    marked = await session.scalar(
-        update(JobRow)
-        .where(_ours(job))
-        .values(state=state, finished_at=func.now(), lease_until=None, failure=failure)
-        .returning(JobRow.attempt)
-        .execution_options(synchronize_session=False)
-    )
-    return marked is not None
-
-
-async def _is_ours(session: AsyncSession, job: Job) -> bool:
-    return bool(await session.scalar(select(select(JobRow).where(_ours(job)).exists())))
 
 
 async def _has_ended(session: AsyncSession, job: Job, state: str) -> bool:
     """Whether this very attempt has ended the job already."""
     where = and_(_same(job), JobRow.attempt == job.attempt, JobRow.state == state)
     return bool(await session.scalar(select(select(JobRow).where(where).exists())))
+
+
+def _key(job: Job) -> dict[str, str | int]:
+    return {"subject": job.subject, "version": job.version, "kind": job.kind, "part": job.part}
+
+
+def _same_state(job: Job, state: str) -> Update:
+    return update(JobRow).where(_same(job)).values(state=state).execution_options(synchronize_session=False)
 
 
 def _ours(job: Job) -> ColumnElement[bool]:

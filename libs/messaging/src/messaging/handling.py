@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 from chassis import metrics
-from chassis.database import Sessions, is_transient, sqlstate
+from chassis.database import is_transient, sqlstate
 from chassis.failures import Failure, Poison
 from chassis.telemetry import continue_trace, span
 from contracts.facts import Fact
@@ -17,6 +17,7 @@ from messaging import dead_letters, fences
 from messaging.process import End, end_process
 from messaging.records import Heard, Record, read
 from messaging.subscribing import Handler, Subscription
+from messaging.transactions import Transactions
 from messaging.waking import woken_by
 
 TRIES = 3  # of a handler that fails for a reason of its own; then the record is put aside
@@ -36,14 +37,14 @@ class Handling:
     def __init__(
         self,
         subscription: Subscription,
-        sessions: Sessions,
+        transactions: Transactions,
         *,
         wake: Callable[[str], None] = lambda _kind: None,
         end: End = end_process,
         patience: float = PATIENCE,
     ) -> None:
         self._handlers: dict[type[Fact], Handler] = dict(subscription.handlers)
-        self._sessions = sessions
+        self._transactions = transactions
         self._wake = wake
         self._end = end
         self._patience = patience
@@ -90,14 +91,14 @@ class Handling:
                 return
 
     async def _transaction(self, handler: Handler, fact: Fact) -> None:
-        async with self._sessions.begin() as session:
+        async with self._transactions.begin() as session:
             await handler(session, await fences.lock(session, fact.subject), fact)
         for kind in woken_by(session):
             self._wake(kind)
 
     async def _bury(self, record: Record, failure: Failure) -> None:
         async def transaction() -> bool:
-            async with self._sessions.begin() as session:
+            async with self._transactions.begin() as session:
                 return await dead_letters.bury(session, record, failure)
 
         if await self._with_database(transaction):

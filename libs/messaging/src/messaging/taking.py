@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Interval, Row, bindparam, text
+from sqlalchemy import BigInteger, Integer, Interval, Row, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.types import Text
@@ -15,7 +15,7 @@ from messaging.jobs import Job
 
 # The owners that have something waiting are found by hopping over the index, one probe an owner, however many jobs
 # each of them has. Whose turn it is follows from when each was served last. Of each owner in turn the oldest due job
-# is locked; a job (or a fence) that somebody else holds at this moment is passed over.
+# is locked, or as many as make its share; a job (or a fence) that somebody else holds at this moment is passed over.
 _TAKE = """
     WITH RECURSIVE owners(owner) AS (
         (SELECT owner FROM jobs WHERE kind = :kind AND state = 'waiting' ORDER BY owner LIMIT 1)
@@ -36,7 +36,8 @@ _TAKE = """
             FROM jobs AS job JOIN fences AS fence ON fence.subject = job.subject
             WHERE job.kind = :kind AND job.state = 'waiting' AND job.owner = turns.owner
                 AND job.available_at <= clock_timestamp()
-            ORDER BY job.available_at, job.part LIMIT 1 FOR UPDATE OF {locked} SKIP LOCKED) AS oldest
+            ORDER BY job.available_at, job.part LIMIT greatest(1, :most / (SELECT count(*) FROM turns))
+            FOR UPDATE OF {locked} SKIP LOCKED) AS oldest
         LIMIT :most
     ), taken AS (
         UPDATE jobs SET state = 'running', attempt = attempt + 1, taken_at = clock_timestamp(),
@@ -52,7 +53,9 @@ _TAKE = """
 
 
 def _taking(locked: str) -> Any:
-    return text(_TAKE.format(locked=locked)).bindparams(bindparam("lease", type_=Interval))
+    return text(_TAKE.format(locked=locked)).bindparams(
+        bindparam("lease", type_=Interval), bindparam("most", type_=BigInteger)
+    )
 
 
 _TAKE_JOB = _taking("job")
@@ -67,6 +70,7 @@ _RENEW = text("""
 """).bindparams(
     bindparam("lease", type_=Interval),
     bindparam("subjects", type_=ARRAY(Text)),
+    *(bindparam(name, type_=ARRAY(Integer)) for name in ("versions", "parts", "attempts")),
 )
 
 _PULSE = text("""
@@ -105,9 +109,9 @@ class Taken:
 
 
 async def take(
-    session: AsyncSession, *, kind: str, lease: timedelta, most: int, with_fence: bool
+    session: AsyncSession | AsyncConnection, *, kind: str, lease: timedelta, most: int, with_fence: bool = False
 ) -> tuple[list[Taken], int]:
-    """Take up to `most` due jobs, one an owner, and how many owners had something due.
+    """Take up to `most` due jobs, of all owners alike, and how many owners had something due.
 
     `with_fence` locks their fences, too: then this transaction may say something about the subjects.
     """
@@ -116,7 +120,9 @@ async def take(
     return [_taken(kind, row) for row in rows if row.subject is not None], rows[0].due
 
 
-async def renew(session: AsyncSession, *, kind: str, lease: timedelta, jobs: Sequence[Job]) -> dict[Key, SeenFence]:
+async def renew(
+    connection: AsyncConnection, *, kind: str, lease: timedelta, jobs: Sequence[Job]
+) -> dict[Key, SeenFence]:
     """Prolong the leases that are still held; gives the fence of each of these jobs."""
     values = {
         "kind": kind,
@@ -126,13 +132,13 @@ async def renew(session: AsyncSession, *, kind: str, lease: timedelta, jobs: Seq
         "parts": [job.part for job in jobs],
         "attempts": [job.attempt for job in jobs],
     }
-    rows = await session.execute(_RENEW, values)
+    rows = await connection.execute(_RENEW, values)
     return {(row.subject, row.version, row.part): _fence(row) for row in rows}
 
 
-async def pulse(session: AsyncSession | AsyncConnection, kinds: Sequence[str]) -> set[str]:
+async def pulse(connection: AsyncConnection, kinds: Sequence[str]) -> set[str]:
     """Make the jobs whose lease ran out wait again, and count the crash. Gives the kinds of which something is due."""
-    return {row.kind for row in await session.execute(_PULSE, {"kinds": list(kinds)})}
+    return {row.kind for row in await connection.execute(_PULSE, {"kinds": list(kinds)})}
 
 
 def key_of(job: Job) -> Key:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import structlog
 from chassis import metrics
-from chassis.database import Sessions, is_transient
+from chassis.database import is_transient
 from chassis.failures import CrashLoop, Failure, Misconfigured, Permanent, Transient
 from chassis.telemetry import continue_trace, span
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,6 +21,7 @@ from messaging.fences import Fence
 from messaging.finishing import Act, Ended, Ending
 from messaging.jobs import Job
 from messaging.taking import Key, Taken, key_of
+from messaging.transactions import Transactions
 from messaging.waking import woken_by
 from messaging.workers import Work
 
@@ -85,7 +86,7 @@ class Worker:
     """Does one kind of work, as many jobs at a time as it allows."""
 
     work: Work
-    sessions: Sessions
+    transactions: Transactions
     wake_kind: Callable[[str], None] = lambda _kind: None
     _running: dict[Key, _Running] = field(default_factory=dict)
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -93,6 +94,7 @@ class Worker:
     _stopping: bool = False
     _pause: _Pause = field(default_factory=_Pause)
     _held_elsewhere: int = 0
+    _more: bool = False
 
     @property
     def paused(self) -> str | None:
@@ -115,6 +117,7 @@ class Worker:
             while not self._stopping:
                 await self._woken.wait()
                 self._woken.clear()
+                self._more = True  # whoever finds no free place leaves it to those who give one back
                 await self._take_what_is_due()
         finally:
             await self._hand_back_all()
@@ -138,10 +141,12 @@ class Worker:
                 return
             for each in taken:
                 self._start(each)
-            if not taken:
-                if due:
-                    self._wake_after(HELD_ELSEWHERE[min(self._held_elsewhere, len(HELD_ELSEWHERE) - 1)])
-                    self._held_elsewhere += 1
+            # A lone owner's jobs are taken at once, as far as there are any. Of several, one may have more.
+            self._more = len(taken) == free or (due > 1 and bool(taken))
+            if due and not taken:
+                self._wake_after(HELD_ELSEWHERE[min(self._held_elsewhere, len(HELD_ELSEWHERE) - 1)])
+                self._held_elsewhere += 1
+            if not self._more:
                 return
             self._held_elsewhere = 0
 
@@ -152,13 +157,14 @@ class Worker:
         return 1 if not self._running and time.monotonic() >= self._pause.until else 0
 
     async def _take(self, most: int) -> tuple[list[Taken], int]:
-        begins = type(self.work).begin is not Work.begin
-        async with self.sessions.begin() as session:
-            taken, due = await taking.take(
-                session, kind=self.work.kind, lease=self.work.lease, most=most, with_fence=begins
-            )
+        kind, lease = self.work.kind, self.work.lease
+        if type(self.work).begin is Work.begin:
+            async with self.transactions.statement() as connection:
+                return await taking.take(connection, kind=kind, lease=lease, most=most)
+        async with self.transactions.begin() as session:
+            taken, due = await taking.take(session, kind=kind, lease=lease, most=most, with_fence=True)
             for each in taken:
-                if begins and each.job.attempt == 1:
+                if each.job.attempt == 1:
                     await self._begin(session, each.job)
         for kind in woken_by(session):
             self.wake_kind(kind)
@@ -179,7 +185,8 @@ class Worker:
     def _ended(self, running: _Running) -> None:
         if self._running.get(key_of(running.job)) is running:
             del self._running[key_of(running.job)]
-        self._woken.set()
+        if self._more or self._pause.reason is not None:
+            self._woken.set()
 
     async def _do(self, running: _Running) -> None:
         job, began = running.job, time.perf_counter()
@@ -220,10 +227,10 @@ class Worker:
             case "late":
                 return await self._erase_late(job, written=True)
             case "lost":
-                late = self.work.heeds_fence and await finishing.is_too_late(self.sessions, job)
+                late = self.work.heeds_fence and await finishing.is_too_late(self.transactions, job)
                 return await self._conclude(job, Ended(Ending.LOST_AND_LATE if late else Ending.LOST))
             case "stopping":
-                await self._patiently(lambda: finishing.put_back(self.sessions, job))
+                await self._patiently(lambda: finishing.put_back(self.transactions, job))
                 return "handed_back"
             case None:
                 return await self._failed(job, Transient("processing.unexpected", "it was cancelled by itself"))
@@ -261,7 +268,7 @@ class Worker:
         metrics.JOB_RETRIES.labels(job.kind, type(failure).__name__.lower()).inc()
         await self._patiently(
             lambda: finishing.put_back(
-                self.sessions, job, delay=timedelta(seconds=delay), tried=tried, failure=failure.code
+                self.transactions, job, delay=timedelta(seconds=delay), tried=tried, failure=failure.code
             )
         )
         self._wake_after(delay)
@@ -315,7 +322,7 @@ class Worker:
         code = None if failure is None else failure.code
         return await self._patiently(
             lambda: finishing.end(
-                self.sessions,
+                self.transactions,
                 job,
                 state=state,
                 act=act,
@@ -368,9 +375,9 @@ class Worker:
         running = list(self._running.values())
         if not running:
             return
-        async with self.sessions.begin() as session:
+        async with self.transactions.statement() as connection:
             held = await taking.renew(
-                session, kind=self.work.kind, lease=self.work.lease, jobs=[each.job for each in running]
+                connection, kind=self.work.kind, lease=self.work.lease, jobs=[each.job for each in running]
             )
         for each in running:
             fence = held.get(key_of(each.job))

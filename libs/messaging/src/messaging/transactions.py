@@ -1,0 +1,66 @@
+"""Transactions of the delivery itself, on connections that it keeps at hand."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from chassis.database import Sessions
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+
+AT_HAND = 4  # connections of each kind; more are used when there is more to do, and given back
+
+
+class Transactions:
+    """Short transactions, thousands an hour: none of them first asks whether its connection is still alive.
+
+    Whoever uses them repeats a transaction that failed for its connection, and the next one is on a new connection.
+    """
+
+    def __init__(self, engine: AsyncEngine, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._plain = _AtHand(engine)
+        self._autocommit = _AtHand(engine.execution_options(isolation_level="AUTOCOMMIT"))
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        """A session in a transaction, committed if the block ends well."""
+        async with (
+            self._plain.connection() as connection,
+            self._sessions(bind=connection) as session,
+            session.begin(),
+        ):
+            yield session
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[AsyncConnection]:
+        """A connection on which each statement is a transaction by itself: one round trip instead of three."""
+        async with self._autocommit.connection() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        await self._plain.close()
+        await self._autocommit.close()
+
+
+class _AtHand:
+    """A few connections that stay out of the pool; one that something went wrong on goes back to it."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._idle: list[AsyncConnection] = []
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        connection = self._idle.pop() if self._idle else await self._engine.connect()
+        keep = False
+        try:
+            yield connection
+            keep = len(self._idle) < AT_HAND
+        finally:
+            if keep:
+                self._idle.append(connection)
+            else:
+                await connection.close()
+
+    async def close(self) -> None:
+        while self._idle:
+            await self._idle.pop().close()
