@@ -167,6 +167,14 @@ class ChromaSettings(BaseSettings):
     chroma_url: HttpUrl = Field(description="Where the Chroma server listens.")
 
 
+class OperatorSettings(BaseSettings):
+    """For services that an operator commands."""
+
+    operator_token: StrongSecret | None = Field(
+        default=None, description="Secret of whoever operates docqa, for docqa reindex; without it nobody may."
+    )
+
+
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
 

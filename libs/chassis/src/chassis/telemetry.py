@@ -4,41 +4,40 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
 from opentelemetry import context, trace
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from chassis.settings import ServiceSettings
 
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
-_propagator = TraceContextTextMapPropagator()
+TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+
 _tracer = trace.get_tracer("docqa")
 
 
 def traceparent() -> str | None:
     """The current trace as a `traceparent` header's value; None outside of any."""
-    carrier: dict[str, str] = {}
-    _propagator.inject(carrier)
-    return carrier.get("traceparent")
+    current = trace.get_current_span().get_span_context()
+    if not current.is_valid:
+        return None
+    return f"00-{current.trace_id:032x}-{current.span_id:016x}-{current.trace_flags:02x}"
 
 
 def trace_id() -> str | None:
     """The current trace's id in hex; None outside of any."""
     current = trace.get_current_span().get_span_context()
-    return trace.format_trace_id(current.trace_id) if current.is_valid else None
+    return f"{current.trace_id:032x}" if current.is_valid else None
 
 
 @contextmanager
 def continue_trace(parent: str | None) -> Iterator[None]:
     """What happens within belongs to the trace of `parent`; with None or nonsense, to none."""
-    carrier = {"traceparent": parent} if parent and TRACEPARENT.fullmatch(parent) else {}
-    token = context.attach(_propagator.extract(carrier, context=context.Context()))
-    try:
+    with _within(_parsed(parent)):
         yield
-    finally:
-        context.detach(token)
 
 
 @contextmanager
@@ -49,12 +48,31 @@ def request_trace(parent: str | None) -> Iterator[None]:
     if trace.get_current_span().get_span_context().is_valid:
         yield  # made by the instrumentation, from the same header
         return
-    with continue_trace(parent):
-        if trace_id() is not None:
-            yield
-            return
-        with continue_trace(f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"):
-            yield
+    given = _parsed(parent)
+    with _within(given if given.is_valid else _begun()):
+        yield
+
+
+def _parsed(parent: str | None) -> SpanContext:
+    parts = TRACEPARENT.fullmatch(parent) if parent else None
+    if parts is None:
+        return trace.INVALID_SPAN_CONTEXT
+    trace_number, span_number, flags = (int(part, 16) for part in parts.groups())
+    return SpanContext(trace_number, span_number, is_remote=True, trace_flags=TraceFlags(flags & TraceFlags.SAMPLED))
+
+
+def _begun() -> SpanContext:
+    sampled = TraceFlags(TraceFlags.SAMPLED)  # whether a service behind records it is for that service to say
+    return SpanContext(secrets.randbits(128) | 1, secrets.randbits(64) | 1, is_remote=True, trace_flags=sampled)
+
+
+@contextmanager
+def _within(parent: SpanContext) -> Iterator[None]:
+    token = context.attach(trace.set_span_in_context(NonRecordingSpan(parent), context.Context()))
+    try:
+        yield
+    finally:
+        context.detach(token)
 
 
 @contextmanager
@@ -73,7 +91,7 @@ def configure(settings: ServiceSettings) -> None:
     export_spans(settings)
 
 
-def observe_app(app: FastAPI, settings: ServiceSettings) -> None:
+def observe_app(app: "FastAPI", settings: ServiceSettings) -> None:
     """A span for each request of `app`, if spans go anywhere; none for each message of its body."""
     if settings.otlp_endpoint is None:
         return
