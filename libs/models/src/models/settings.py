@@ -17,7 +17,8 @@ def _known_provider(value: str) -> str:
     return value
 
 
-def _embedding_model(value: str) -> str:
+def checked_embedding_model(value: str) -> str:
+    """The name itself, if it is that of an embedding model; `ValueError` otherwise."""
     return value if value == "local" else _known_provider(value)
 
 
@@ -28,7 +29,7 @@ def _chat_model(value: str) -> str:
 class ModelSettings(BaseSettings):
     """For services that embed or answer; the names are shared, for the two must agree."""
 
-    embedding_model: Annotated[str, AfterValidator(_embedding_model)] = Field(
+    embedding_model: Annotated[str, AfterValidator(checked_embedding_model)] = Field(
         default="local", description="local, openai:<model> or google_genai:<model>."
     )
     embedding_dimension: int | None = Field(

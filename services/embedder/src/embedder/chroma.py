@@ -1,0 +1,193 @@
+"""Chroma over its REST interface: asynchronous, bounded in time, its trouble given a kind.
+
+Not its Python client: that one has no time limit and no way to stop a call, needs a thread for each, and costs every
+process 50 MB. See docs/decisions.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import httpx
+from chassis.failures import Failure, Misconfigured, Transient
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+UNAVAILABLE = "index.unavailable"
+MISSING = "index.missing"
+MISCONFIGURED = "index.misconfigured"
+
+MOST_RECORDS = 1000
+"""In one call, written, read or deleted; the server refuses more than 5,461."""
+
+Scalar: TypeAlias = str | int
+Where: TypeAlias = Mapping[str, Scalar | Mapping[str, Scalar] | Sequence["Where"]]
+"""A filter; from typed values only, for an operator in the place of a value is obeyed."""
+
+_COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
+_CONNECT_TIMEOUT = 3.0
+
+
+class CollectionMissing(Transient):
+    """There is no such collection: it is being made, or Chroma has lost it. It never means "nothing found"."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(MISSING, f"The index lacks its collection {name}.")
+        self.name = name
+
+
+class _Hnsw(BaseModel):
+    space: str
+
+
+class _Configuration(BaseModel):
+    hnsw: _Hnsw | None = None
+
+
+class Collection(BaseModel):
+    """What Chroma says of a collection; its dimension is that of its first vector, None before that."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str
+    name: str
+    dimension: int | None = None
+    metadata: Mapping[str, str | int | float | bool | None] | None = None
+    configuration: _Configuration = Field(default_factory=_Configuration, alias="configuration_json")
+
+    @property
+    def space(self) -> str | None:
+        return self.configuration.hnsw.space if self.configuration.hnsw else None
+
+
+class _Ids(BaseModel):
+    ids: list[str]
+
+
+_MANY = TypeAdapter(list[Collection])
+
+
+@dataclass(frozen=True)
+class Records:
+    """Columns of the same length; `vectors` in base64 of little-endian 32-bit floats, as the server unpacks them."""
+
+    ids: Sequence[str]
+    vectors: Sequence[str]
+    metadata: Sequence[Mapping[str, Scalar]]
+
+
+class Chroma:
+    """Methods raise `Transient` or `Misconfigured`, and `CollectionMissing` for a collection that is not there."""
+
+    def __init__(self, url: str, *, timeout: float) -> None:
+        """`timeout` in seconds, for one call, from its first byte to its last."""
+        self._timeout = timeout
+        self._ids: dict[str, str] = {}
+        self._http = httpx.AsyncClient(
+            base_url=url, timeout=httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT), trust_env=False
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def check(self) -> str | None:
+        """For readiness: Chroma answers."""
+        try:
+            await self._call("GET", "/api/v2/heartbeat")
+        except Failure as failure:
+            return failure.detail
+        return None
+
+    async def collections(self) -> dict[str, Collection]:
+        """Every collection by its name, whoever made it."""
+        found: dict[str, Collection] = {}
+        while True:
+            page = {"limit": MOST_RECORDS, "offset": len(found)}
+            some = _MANY.validate_json(await self._call("GET", _COLLECTIONS, params=page))
+            found.update({one.name: one for one in some})
+            if len(some) < MOST_RECORDS:
+                return found
+
+    async def create(self, name: str, metadata: Mapping[str, Scalar]) -> None:
+        """Make a collection for cosine; one that is there already stays as it is, whatever it is for."""
+        body = {
+            "name": name,
+            "get_or_create": True,
+            "metadata": metadata,
+            "configuration": {"hnsw": {"space": "cosine"}},
+        }
+        self._ids.pop(name, None)
+        await self._call("POST", _COLLECTIONS, json=body)
+
+    async def drop(self, name: str) -> None:
+        """Drop a collection; none is fine, too."""
+        self._ids.pop(name, None)
+        try:
+            await self._call("DELETE", f"{_COLLECTIONS}/{name}", collection=name)
+        except CollectionMissing:
+            return
+
+    async def upsert(self, name: str, records: Records) -> None:
+        """Write up to `MOST_RECORDS` records; those that are there are overwritten. What failed may yet be stored."""
+        body = {
+            "ids": records.ids,
+            "embeddings": records.vectors,
+            "metadatas": records.metadata,
+            # Text would double the cost; langchain-chroma needs a document, even if it is empty.
+            "documents": [""] * len(records.ids),
+        }
+        await self._on(name, "upsert", body)
+
+    async def ids(self, name: str, where: Where) -> list[str]:
+        """The ids of up to `MOST_RECORDS` records that match; exact, unlike a query."""
+        body = {"where": where, "include": [], "limit": MOST_RECORDS}
+        return _Ids.model_validate_json(await self._on(name, "get", body)).ids
+
+    async def delete(self, name: str, ids: Sequence[str]) -> None:
+        """Delete up to `MOST_RECORDS` records; those that are not there do not matter."""
+        await self._on(name, "delete", {"ids": ids})
+
+    async def _on(self, name: str, verb: str, body: object) -> bytes:
+        """A call about a collection. Its id is remembered; one that was made again has another."""
+        remembered = name in self._ids
+        try:
+            return await self._call("POST", f"{_COLLECTIONS}/{await self._id(name)}/{verb}", json=body, collection=name)
+        except CollectionMissing:
+            self._ids.pop(name, None)
+            if not remembered:
+                raise
+        return await self._call("POST", f"{_COLLECTIONS}/{await self._id(name)}/{verb}", json=body, collection=name)
+
+    async def _id(self, name: str) -> str:
+        if name not in self._ids:
+            answer = await self._call("GET", f"{_COLLECTIONS}/{name}", collection=name)
+            self._ids[name] = Collection.model_validate_json(answer).id
+        return self._ids[name]
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        params: Mapping[str, int] | None = None,
+        collection: str | None = None,
+    ) -> bytes:
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await self._http.request(method, path, json=json, params=params)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise Transient(UNAVAILABLE, f"The index did not answer within {self._timeout:g} s.") from error
+        except httpx.TransportError as error:
+            raise Transient(UNAVAILABLE, "The index cannot be reached.") from error
+        if response.is_success:
+            return response.content
+        raise _failure(response.status_code, collection)
+
+
+def _failure(status: int, collection: str | None) -> Failure:
+    if status == 404 and collection is not None:
+        return CollectionMissing(collection)
+    if status in (408, 409, 425, 429) or status >= 500:
+        return Transient(UNAVAILABLE, f"The index is busy or down (HTTP {status}).")
+    return Misconfigured(MISCONFIGURED, f"The index refuses what we write (HTTP {status}): is it ours?")

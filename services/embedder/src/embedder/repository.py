@@ -1,0 +1,208 @@
+"""Runs and embeddings, in the words of the use cases."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from contracts.chunks_file import BATCH
+from contracts.facts import DocumentChunked
+from messaging.tables import JobRow
+from sqlalchemy import CursorResult, bindparam, delete, exists, func, inspect, select, text, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, INTEGER, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from embedder.tables import DocumentEmbedding, EmbeddingRun
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The vector of one chunk, as it is kept."""
+
+    ordinal: int
+    page: int | None
+    vector: bytes
+
+
+@dataclass(frozen=True)
+class Advance:
+    """How far a version is after one more batch; `tell` if nobody was told within the last second."""
+
+    done: int
+    total: int
+    embedded_count: int
+    tell: bool
+
+
+@dataclass(frozen=True)
+class Erased:
+    """Rows that are gone: embeddings by index, and runs."""
+
+    embeddings: Mapping[str, int]
+    runs: int
+
+
+_KEEP = text("""
+    INSERT INTO document_embeddings (index_id, document_id, version, ordinal, page, embedding_id, vector)
+    SELECT :index_id, :document_id, :version, new.ordinal, NULLIF(new.page, 0),
+           CAST(:document_id AS text) || ':' || CAST(:version AS text) || ':' || new.ordinal, new.vector
+    FROM unnest(:ordinals, :pages, :vectors) AS new(ordinal, page, vector)
+    ON CONFLICT DO NOTHING
+""").bindparams(
+    bindparam("document_id", type_=EmbeddingRun.document_id.type),
+    bindparam("version", type_=INTEGER),
+    bindparam("ordinals", type_=ARRAY(INTEGER)),
+    bindparam("pages", type_=ARRAY(INTEGER)),
+    bindparam("vectors", type_=ARRAY(BYTEA)),
+)
+
+_ADVANCE = text("""
+    UPDATE embedding_runs SET done = done + 1, embedded_count = embedded_count + :chunks,
+        progressed_at = CASE WHEN progressed_at > now() - interval '1 second' THEN progressed_at ELSE now() END
+    WHERE document_id = :document_id AND version = :version
+    RETURNING done, total, embedded_count, progressed_at = now() AS tell
+""").bindparams(bindparam("document_id", type_=EmbeddingRun.document_id.type))
+
+
+async def begin_run(session: AsyncSession, fact: DocumentChunked) -> EmbeddingRun | None:
+    """The run of a version that was not known; None if it is."""
+    return await session.scalar(
+        insert(EmbeddingRun)
+        .values(
+            document_id=fact.document_id,
+            version=fact.version,
+            owner_id=fact.owner_id,
+            attempt=fact.attempt,
+            round=fact.round,
+            pages=fact.pages,
+            chunk_count=fact.chunk_count,
+            chunks_sha256=fact.chunks_sha256,
+            total=-(-fact.chunk_count // BATCH),
+        )
+        .on_conflict_do_nothing()
+        .returning(EmbeddingRun)
+    )
+
+
+async def run(session: AsyncSession, document: UUID, version: int) -> EmbeddingRun | None:
+    return await session.get(EmbeddingRun, (document, version), populate_existing=True)
+
+
+async def runs(session: AsyncSession, document: UUID) -> Sequence[EmbeddingRun]:
+    """Every version of a document that is here, the newest first."""
+    return (
+        await session.scalars(
+            select(EmbeddingRun).where(EmbeddingRun.document_id == document).order_by(EmbeddingRun.version.desc())
+        )
+    ).all()
+
+
+async def documents(session: AsyncSession) -> Sequence[tuple[UUID, UUID]]:
+    """Every document that is here, with its owner."""
+    rows = await session.execute(select(EmbeddingRun.document_id, EmbeddingRun.owner_id).distinct())
+    return [(document, owner) for document, owner in rows]
+
+
+async def keep(
+    session: AsyncSession, index_id: str, document: UUID, version: int, embedded: Sequence[Embedded]
+) -> None:
+    """Keep these vectors; those that are kept already stay as they are."""
+    values = {
+        "index_id": index_id,
+        "document_id": document,
+        "version": version,
+        "ordinals": [one.ordinal for one in embedded],
+        "pages": [one.page or 0 for one in embedded],
+        "vectors": [one.vector for one in embedded],
+    }
+    await session.execute(_KEEP, values)
+
+
+async def advance(session: AsyncSession, document: UUID, version: int, *, chunks: int) -> Advance | None:
+    """One more batch is done; None if the run is gone."""
+    row = (
+        await session.execute(_ADVANCE, {"document_id": document, "version": version, "chunks": chunks})
+    ).one_or_none()
+    return Advance(*row) if row is not None else None
+
+
+async def complete_in(session: AsyncSession, one: EmbeddingRun) -> set[str]:
+    """The indexes that hold every chunk of the version."""
+    rows = await session.scalars(
+        select(DocumentEmbedding.index_id)
+        .where(DocumentEmbedding.document_id == one.document_id, DocumentEmbedding.version == one.version)
+        .group_by(DocumentEmbedding.index_id)
+        .having(func.count() >= one.chunk_count)
+    )
+    return set(rows)
+
+
+async def lacking(
+    session: AsyncSession, one: EmbeddingRun, *, source: str, target: str, limit: int
+) -> Sequence[Embedded]:
+    """The next vectors of the version that one index has and the other has not, by ordinal."""
+    there, here = aliased(DocumentEmbedding), aliased(DocumentEmbedding)
+    copied = exists().where(
+        here.index_id == target,
+        here.document_id == one.document_id,
+        here.version == one.version,
+        here.ordinal == there.ordinal,
+    )
+    rows = await session.execute(
+        select(there.ordinal, there.page, there.vector)
+        .where(there.index_id == source, there.document_id == one.document_id, there.version == one.version, ~copied)
+        .order_by(there.ordinal)
+        .limit(limit)
+    )
+    return [Embedded(*row) for row in rows]
+
+
+async def erase(session: AsyncSession, document: UUID, versions: Collection[int] | None = None) -> Erased:
+    """Erase those versions of the document, or all, from every index."""
+    some = [] if versions is None else [DocumentEmbedding.version.in_(versions)]
+    rows = await session.execute(
+        delete(DocumentEmbedding)
+        .where(DocumentEmbedding.document_id == document, *some)
+        .returning(DocumentEmbedding.index_id)
+        .execution_options(synchronize_session=False)
+    )
+    counted: dict[str, int] = {}
+    for (index_id,) in rows:
+        counted[index_id] = counted.get(index_id, 0) + 1
+    which = [] if versions is None else [EmbeddingRun.version.in_(versions)]
+    gone = await _rowcount(session, delete(EmbeddingRun).where(EmbeddingRun.document_id == document, *which))
+    return Erased(counted, gone)
+
+
+async def count(session: AsyncSession, document: UUID) -> int:
+    """Rows about the document that are left, of both tables."""
+    left = 0
+    for table in (DocumentEmbedding, EmbeddingRun):
+        rows = select(func.count()).select_from(table).where(table.document_id == document)
+        left += await session.scalar(rows) or 0
+    return left
+
+
+async def counts(session: AsyncSession) -> dict[str, int]:
+    """Embeddings by index."""
+    rows = await session.execute(select(DocumentEmbedding.index_id, func.count()).group_by(DocumentEmbedding.index_id))
+    return {index_id: int(number) for index_id, number in rows}
+
+
+async def erase_index(session: AsyncSession, index_id: str, *, most: int) -> int:
+    """Erase up to `most` embeddings of an index; how many there were."""
+    key = inspect(DocumentEmbedding).primary_key
+    some = select(*key).where(DocumentEmbedding.index_id == index_id).limit(most)
+    return await _rowcount(session, delete(DocumentEmbedding).where(tuple_(*key).in_(some)))
+
+
+async def jobs_left(session: AsyncSession, kind: str, version: int) -> bool:
+    """Whether any job of this kind and version is still to be done."""
+    left = exists().where(JobRow.kind == kind, JobRow.version == version, JobRow.state.in_(("waiting", "running")))
+    return bool(await session.scalar(select(left)))
+
+
+async def _rowcount(session: AsyncSession, statement: Any) -> int:
+    result: CursorResult[Any] = await session.execute(statement.execution_options(synchronize_session=False))  # type: ignore[assignment]
+    return result.rowcount
