@@ -1,201 +1,18 @@
 """A gateway on a real database and a real folder, before services that say what a test tells them to say."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
-import uvicorn
-from chassis.database import Sessions, create_engine, create_sessions
+from chassis.database import create_engine, create_sessions
 from chassis.objects import LocalFiles
-from contracts.envelope import Envelope
-from contracts.facts import (
-    DocumentChunked,
-    DocumentEmbedded,
-    DocumentFact,
-    DocumentFailed,
-    DocumentPurged,
-    DocumentReady,
-    Fact,
-)
-from fastapi import FastAPI, Request, Response
-from gateway.main import create_app, create_client
+from gateway.main import create_app
 from gateway.settings import GatewaySettings
-from gateway.subscribers import subscriptions
-from messaging import fences
-from messaging.jobs import Job
-from messaging.outbox import Outbox
-from messaging.tables import JobRow, OutboxRow
-from messaging.workers import Work
-from sqlalchemy import select
-from starlette.responses import StreamingResponse
 
-A_HASH = "a" * 64
-
-
-@dataclass
-class Behind:
-    """Auth, qa and ingest: what they were asked, and what they answer."""
-
-    jwks: dict[str, Any]
-    exchanged: dict[str, str] = field(default_factory=dict)
-    asked: list[httpx.Request] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-    answer: Callable[[Request], Awaitable[Response]] | None = None
-
-    def app(self, name: str) -> FastAPI:
-        app = FastAPI()
-
-        @app.get("/.well-known/jwks.json")
-        async def jwks() -> dict[str, Any]:
-            return self.jwks
-
-        @app.post("/internal/keys/exchange")
-        async def exchange(request: Request) -> Response:
-            key = (await request.json())["key"]
-            self._note(request, b"")
-            if key not in self.exchanged:
-                return Response("{}", 401)
-            body = {"access_token": self.exchanged[key], "expires_in": 60}
-            return Response(__import__("json").dumps(body), media_type="application/json")
-
-        @app.api_route("/{path:path}", methods=["GET", "POST", "PATCH", "DELETE"])
-        async def anything(request: Request) -> Response:
-            self._note(request, await request.body())
-            if self.answer is not None:
-                return await self.answer(request)
-            return Response(f'{{"said_by": "{name}"}}', media_type="application/json")
-
-        return app
-
-    def _note(self, request: Request, body: bytes) -> None:
-        self.asked.append(httpx.Request(request.method, str(request.url), headers=request.headers.raw))
-        self.bodies.append(body)
-
-
-@dataclass
-class Person:
-    """Somebody with a token, and a client that sends it."""
-
-    id: UUID
-    token: str
-    http: httpx.AsyncClient
-
-    async def upload(self, *files: tuple[str, bytes, str], **headers: str) -> httpx.Response:
-        parts = [("files", file) for file in files]
-        return await self.http.post("/api/upload", files=parts, headers=headers)
-
-    async def has_uploaded(self, name: str = "notes.txt", content: bytes = b"Some words.") -> UUID:
-        answer = await self.upload((name, content, "text/plain"))
-        assert answer.status_code == 202, answer.text
-        return UUID(answer.json()["documents"][0]["id"])
-
-    async def document(self, document: UUID) -> dict[str, Any]:
-        answer = await self.http.get(f"/api/docs/{document}")
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-
-@dataclass
-class Gateway:
-    """One gateway, and doors to what lies behind it."""
-
-    app: FastAPI
-    settings: GatewaySettings
-    sessions: Sessions
-    store: LocalFiles
-    behind: Behind
-    people: Callable[[UUID | None], Person]
-
-    async def hear(self, *facts: Fact) -> None:
-        """Each fact in a transaction of its own, as a subscriber hears it."""
-        handlers = {kind: handle for each in subscriptions(Outbox("gateway")) for kind, handle in each.handlers.items()}
-        for fact in facts:
-            async with self.sessions.begin() as session:
-                await handlers[type(fact)](session, await fences.lock(session, fact.subject), fact)
-
-    async def said(self, kind: type[Fact] | None = None) -> list[Any]:
-        """What the gateway has said, in order."""
-        async with self.sessions() as session:
-            rows = await session.scalars(select(OutboxRow).order_by(OutboxRow.id))
-            facts = [Envelope.parse(row.body).fact() for row in rows]
-        return [fact for fact in facts if kind is None or isinstance(fact, kind)]
-
-    async def work(self, *works: Work) -> int:
-        """Do every waiting job of these kinds once, whenever it is due; how many there were."""
-        done = 0
-        for work in works:
-            async with self.sessions() as session:
-                rows = await session.scalars(
-                    select(JobRow).where(JobRow.kind == work.kind, JobRow.state == "waiting").order_by(JobRow.part)
-                )
-                jobs = [_job(row) for row in rows]
-            for job in jobs:
-                finish = await work.run(job)
-                async with self.sessions.begin() as session:
-                    await finish(session, await fences.lock(session, job.subject))
-                    row = await session.get_one(JobRow, (job.subject, job.version, job.kind, job.part))
-                    row.state = "done"
-            done += len(jobs)
-        return done
-
-    async def objects(self, prefix: str = "users/") -> list[str]:
-        return sorted([found.key async for found in self.store.list(prefix)])
-
-    async def becomes_ready(self, owner: UUID, document: UUID, version: int = 1) -> None:
-        await self.hear(*a_life(owner, document, version))
-
-    async def is_erased_elsewhere(self, owner: UUID, document: UUID, deletion: UUID, **changes: Any) -> None:
-        for service in ("ingest", "embedder", "qa"):
-            await self.hear(purged(owner, document, deletion, service=service, **changes))
-
-
-def a_life(owner: UUID, document: UUID, version: int = 1) -> list[DocumentFact]:
-    ids: dict[str, Any] = {"owner_id": owner, "document_id": document, "version": version}
-    counts: dict[str, Any] = {"chunk_count": 3, "pages": 2}
-    return [
-        DocumentChunked(**ids, **counts, chunks_sha256=A_HASH, attempt=1),
-        DocumentEmbedded(**ids, **counts, chunks_sha256=A_HASH, indexes=("one",), attempt=1),
-        DocumentReady(**ids, **counts, attempt=1),
-    ]
-
-
-def failed(owner: UUID, document: UUID, *, retryable: bool = True, version: int = 1) -> DocumentFailed:
-    return DocumentFailed(
-        document_id=document,
-        owner_id=owner,
-        version=version,
-        attempt=1,
-        stage="ingest",
-        code="parse.timeout",
-        detail="It took too long.",
-        retryable=retryable,
-    )
-
-
-def purged(owner: UUID, document: UUID, deletion: UUID, *, service: Any = "qa", **changes: Any) -> DocumentPurged:
-    told = {"version": 1, "attempt": 1, "erased": 3, "remaining": 0, **changes}
-    return DocumentPurged(document_id=document, owner_id=owner, deletion_id=deletion, service=service, **told)
-
-
-def _job(row: JobRow) -> Job:
-    return Job(
-        kind=row.kind,
-        subject=row.subject,
-        version=row.version,
-        part=row.part,
-        owner=row.owner,
-        attempt=row.attempt + 1,
-        tries=0,
-        crashes=0,
-        payload=row.payload,
-        traceparent=None,
-    )
+from .front_door import Behind, Gateway, Person
 
 
 @pytest.fixture
@@ -267,21 +84,3 @@ def ada(gateway: Gateway) -> Person:
 @pytest.fixture
 def bob(gateway: Gateway) -> Person:
     return gateway.people(None)
-
-
-@asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[str]:
-    """The app on a real socket, without its lifespan; gives its address."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.005)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    server.force_exit = True
-    await task
-
-
-__all__ = ["StreamingResponse", "create_client"]

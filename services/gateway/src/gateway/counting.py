@@ -35,6 +35,6 @@ class Counting:
         """Count once."""
         async with self._sessions() as session:
             rows = await session.execute(select(DocumentRow.status, func.count()).group_by(DocumentRow.status))
-            found = {status: count for status, count in rows.tuples()}  # noqa: C416 - rows are no pairs
+            found: dict[str, int] = {row[0]: row[1] for row in rows}
         for status in DocumentStatus:
             metrics.DOCUMENTS.labels(status.value).set(found.get(status.value, 0))

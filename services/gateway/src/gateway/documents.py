@@ -106,7 +106,7 @@ async def _counts(session: AsyncSession, owner: UUID) -> dict[DocumentStatus, in
     rows = await session.execute(
         select(DocumentRow.status, func.count()).where(DocumentRow.owner_id == owner).group_by(DocumentRow.status)
     )
-    found: dict[str, int] = {status: count for status, count in rows.tuples()}  # noqa: C416 - rows are no pairs
+    found: dict[str, int] = {row[0]: row[1] for row in rows}
     return {status: found.get(status.value, 0) for status in DocumentStatus}
 
 

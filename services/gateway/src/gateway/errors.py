@@ -9,6 +9,7 @@ from contracts.documents import DocumentStatus, RejectedFile
 from contracts.problems import FieldError, Problem
 
 from gateway.multipart import MalformedBody
+from gateway.owners import AccountClosed
 from gateway.ranges import UnsatisfiableRange
 
 
@@ -164,6 +165,7 @@ def idempotency_mismatch() -> ProblemError:
 
 
 ERRORS: Mapping[type[Exception], ErrorEntry] = {
+    AccountClosed: ErrorEntry(401, "auth.token_invalid", "Not logged in"),
     DocumentNotFound: ErrorEntry(404, "document.not_found", "No such document"),
     DocumentBusy: ErrorEntry(409, "document.busy", "Document busy"),
     DocumentNotReady: ErrorEntry(409, "document.not_ready", "Document not ready"),

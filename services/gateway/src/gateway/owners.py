@@ -1,12 +1,13 @@
 """An owner's row: always the last lock of a transaction (new rows by sha256, fences by id, the owner's row)."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
-from chassis.identity import token_invalid
 from sqlalchemy import ARRAY, BigInteger, Uuid, bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningInsert
 
 from gateway.tables import DeletionRow, OwnerRow
 
@@ -15,7 +16,7 @@ class AccountClosed(Exception):
     """The account was deleted: its tokens still verify, and are worth nothing."""
 
     def __init__(self, owner: UUID) -> None:
-        super().__init__("The account is closed.")
+        super().__init__("The account was deleted.")
         self.owner = owner
 
 
@@ -73,9 +74,9 @@ async def lock(session: AsyncSession, owner: UUID) -> None:
 
 
 async def refuse_closed(session: AsyncSession, owner: UUID) -> None:
-    """401 for a token of an account that was deleted."""
+    """Raises `AccountClosed` for a token of an account that was deleted."""
     if await session.scalar(select(OwnerRow.closed_at).where(OwnerRow.id == owner)) is not None:
-        raise token_invalid("The account was deleted.")
+        raise AccountClosed(owner)
 
 
 async def _move(session: AsyncSession, owner: UUID, documents: Sequence[UUID]) -> bool:
@@ -84,7 +85,7 @@ async def _move(session: AsyncSession, owner: UUID, documents: Sequence[UUID]) -
     return found is not None
 
 
-def _upsert(owner: UUID, *, steps: int):  # type: ignore[no-untyped-def]
+def _upsert(owner: UUID, *, steps: int) -> ReturningInsert[int, datetime | None]:
     statement = insert(OwnerRow).values(id=owner, counter=steps)
     return statement.on_conflict_do_update(
         index_elements=[OwnerRow.id], set_={"counter": OwnerRow.counter + steps}

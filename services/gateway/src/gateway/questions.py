@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from chassis.database import Sessions
-from chassis.identity import token_invalid
 from chassis.problems import unavailable
 from contracts.internal import EXCLUDED_HEADER, ForwardedAsk, ForwardedSearch, encode_excluded
 from contracts.questions import AskRequest, SearchRequest
@@ -17,6 +16,7 @@ from sqlalchemy import Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.documents import live_versions
+from gateway.owners import AccountClosed
 from gateway.tables import HIDDEN_SQL
 
 MOST_HIDDEN = 2000  # 22 characters each: servers take 64 KiB of headers
@@ -39,7 +39,7 @@ class Prepared:
 
 
 class PrepareQuestion:
-    """Reads what it must understand of a request for qa. 401 if the account is closed."""
+    """Reads what it must understand of a request for qa. Raises `AccountClosed`."""
 
     def __init__(self, *, sessions: Sessions) -> None:
         self._sessions = sessions
@@ -70,7 +70,7 @@ class PrepareQuestion:
 async def _hidden(session: AsyncSession, owner: UUID) -> dict[str, str]:
     closed, hidden = (await session.execute(_HIDDEN, {"owner": owner})).one()
     if closed:
-        raise token_invalid("The account was deleted.")
+        raise AccountClosed(owner)
     if hidden and len(hidden) > MOST_HIDDEN:
         raise unavailable("So many documents are being deleted that nothing can be asked at the moment.")
     return {EXCLUDED_HEADER: encode_excluded(hidden)} if hidden else {}
