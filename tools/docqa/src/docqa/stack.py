@@ -20,6 +20,7 @@ from docqa.embedded.broker import BrokerProcess
 from docqa.embedded.chroma import EmbeddedChroma
 from docqa.embedded.postgres import EmbeddedPostgres
 from docqa.failing import PlainError
+from docqa.migrated import Migrated
 from docqa.progress import Progress, Silent
 from docqa.service import LOOK_EVERY, READY_WITHIN, Service
 from docqa.supervisor import Part, Supervisor
@@ -184,9 +185,22 @@ class Stack:
 
     async def _start_service(self, service: Service) -> None:
         with self._progress.step(service.name):
-            await service.migrate()
+            await self._migrate(service)
             await service.start()
             await service.becomes_ready(self._ready_within)
+
+    async def _migrate(self, service: Service) -> None:
+        ours = environment.given_database(service.name, self._user) is None
+        if ours and self._migrated.is_current(service.name):
+            return
+        await service.migrate()
+        if ours:
+            self._migrated.note(service.name)
+
+    @property
+    def _migrated(self) -> Migrated:
+        assert self._folder is not None
+        return Migrated(self._folder.postgres / "data" / "docqa-migrated.json")
 
     def _keep_all(self) -> None:
         stores: list[Part] = [part for part in (self.postgres, self.chroma) if part is not None]
