@@ -53,8 +53,8 @@ HTTP_SECONDS = histogram(
 DOCUMENTS = gauge("docqa_documents", "Documents by status, as the gateway's projection has them.", ["status"])
 STAGE_SECONDS = histogram(
     "docqa_stage_seconds",
-    "Time from a job's becoming due to the end of its stage, by stage and outcome.",
-    ["stage", "outcome"],
+    "Time that a version which became ready spent in each stage, waiting included.",
+    ["stage"],
     SLOW,
 )
 UPLOAD_TO_READY_SECONDS = histogram(

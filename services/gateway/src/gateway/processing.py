@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from chassis import metrics
 from contracts.documents import DocumentStatus
 from contracts.facts import DocumentFact, DocumentUploaded
 from messaging.fences import Fence
@@ -12,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import owners, timeline
+from gateway.measuring import measure
 from gateway.progress import TERMINAL, Progress
 from gateway.tables import DocumentRow
 
@@ -74,11 +74,5 @@ async def _advance(session: AsyncSession, row: DocumentRow, before: Progress, af
     if after.status in TERMINAL and before.status not in TERMINAL:
         row.last_processed_at = func.now()
         if after.status is DocumentStatus.READY:
-            await _measure(session, row)
+            await measure(session, row)
     await owners.move(session, row.owner_id, [row.id])
-
-
-async def _measure(session: AsyncSession, row: DocumentRow) -> None:
-    if row.version == 1:
-        seconds = await session.scalar(select(func.extract("epoch", func.clock_timestamp() - row.started_at)))
-        metrics.UPLOAD_TO_READY_SECONDS.observe(float(seconds or 0))
