@@ -27,7 +27,10 @@ class IngestSettings(ObjectStoreSettings, ServiceSettings):
     # Two sentences: enough for a fact that is cut in the middle to stand whole in one of the two chunks.
     chunk_overlap: int = Field(default=150, ge=0, description="Characters that a chunk repeats, at most.")
     readers: int = Field(
-        default=min(4, cpu_count() or 1), ge=1, le=64, description="Documents that are read at once, each in a process."
+        default_factory=lambda: min(4, cpu_count() or 1),
+        ge=1,
+        le=64,
+        description="Documents that are read at once, each in a process; one a core and at most four by default.",
     )
     # The longest manuals that people upload have 5,000 pages; pdfium reads them in 16 s.
     max_pages: int = Field(default=5000, ge=1, description="Pages of a PDF.")
