@@ -75,10 +75,12 @@ class ProviderStub:
     def _script(self, request: Request) -> Script:
         return self.embeddings if "mbed" in request.path else self.chat
 
-    def _vectors(self, texts: Sequence[str], script: Script, behaviour: Behaviour) -> list[NDArray[np.float32]]:
+    def _vectors(
+        self, texts: Sequence[str], script: Script, behaviour: Behaviour, asked: int | None
+    ) -> list[NDArray[np.float32]]:
         script.seen.texts.extend(texts)
         script.seen.texts_per_call.append(len(texts))
-        dimension = 7 if behaviour.fault == "wrong_dimension" else self.dimension
+        dimension = 7 if behaviour.fault == "wrong_dimension" else asked or self.dimension
         vectors = [vector_of(text, dimension) for text in texts]
         if behaviour.fault == "nan":
             vectors[-1] = np.full(dimension, np.nan, np.float32)
@@ -108,7 +110,7 @@ class OpenAIStub(ProviderStub):
         asked = request.json()
         if request.path.endswith("/embeddings"):
             texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
-            vectors = self._vectors(texts, script, behaviour)
+            vectors = self._vectors(texts, script, behaviour, asked.get("dimensions"))
             packed = asked.get("encoding_format") == "base64"
             data = [
                 {"object": "embedding", "index": place, "embedding": _pack(vector) if packed else vector.tolist()}
@@ -152,7 +154,9 @@ class GeminiStub(ProviderStub):
         if "mbed" in request.path:
             asked_for = asked.get("requests", [asked])
             texts = ["".join(part["text"] for part in one["content"]["parts"]) for one in asked_for]
-            values = [{"values": vector.tolist()} for vector in self._vectors(texts, script, behaviour)]
+            dimension = asked_for[0].get("outputDimensionality")
+            vectors = self._vectors(texts, script, behaviour, dimension)
+            values = [{"values": vector.tolist()} for vector in vectors]
             await _whole(reply, {"embeddings": values} if "requests" in asked else {"embedding": values[0]}, behaviour)
             return
         script.seen.prompts.append(json.dumps(asked, ensure_ascii=False))

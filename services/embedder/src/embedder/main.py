@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Self
 
 from chassis import logs, telemetry
-from chassis.database import check_of, create_engine, create_sessions
+from chassis.database import Sessions, check_of, create_engine, create_sessions
 from chassis.migrating import refuse_wrong_schema
 from chassis.objects import ObjectStore, open_store
 from chassis.settings import load
@@ -15,6 +17,7 @@ from fastapi import FastAPI
 from messaging.chores import Chore
 from messaging.delivery import Delivery
 from messaging.outbox import Outbox
+from messaging.workers import Work
 
 from embedder.building import BuildIndex
 from embedder.chroma import Chroma
@@ -32,53 +35,89 @@ from embedder.subscribers import Subscribers
 from embedder.workers import Drop, Embed, Purge, Rebuild, Sweep
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What the embedder is made of, apart from its edges."""
+
+    settings: EmbedderSettings
+    sessions: Sessions
+    outbox: Outbox
+    chroma: Chroma
+    shards: Shards
+    models: ModelsInUse
+    embed: EmbedBatch
+    build: BuildIndex
+    keeper: IndexKeeper
+
+    @classmethod
+    def of(cls, settings: EmbedderSettings, sessions: Sessions, store: ObjectStore) -> Self:
+        outbox = Outbox(settings.service)
+        chroma = Chroma(settings.chroma_url, timeout=settings.chroma_timeout)
+        shards = Shards(chroma)
+        models = ModelsInUse(settings)
+        build = BuildIndex(sessions, settings=settings, models=models, shards=shards)
+        return cls(
+            settings=settings,
+            sessions=sessions,
+            outbox=outbox,
+            chroma=chroma,
+            shards=shards,
+            models=models,
+            embed=EmbedBatch(sessions, files=ChunkFiles(store), models=models, shards=shards, outbox=outbox),
+            build=build,
+            keeper=IndexKeeper(
+                sessions, settings=settings, shards=shards, build=build, outbox=outbox, count=settings.shards
+            ),
+        )
+
+    def works(self) -> list[Work]:
+        """All that the embedder works on."""
+        rebuild = RebuildDocument(self.sessions, embed=self.embed, shards=self.shards)
+        return [
+            Embed(
+                self.embed,
+                sessions=self.sessions,
+                shards=self.shards,
+                outbox=self.outbox,
+                concurrency=self.settings.batches,
+                tries=self.settings.tries,
+            ),
+            Rebuild(rebuild, keeper=self.keeper, concurrency=self.settings.rebuilds),
+            Drop(self.sessions, self.shards),
+            Purge(self.sessions, shards=self.shards, outbox=self.outbox),
+            Sweep(self.sessions, shards=self.shards, outbox=self.outbox),
+        ]
+
+    async def close(self) -> None:
+        await self.models.close()
+        await self.chroma.close()
+
+
 def create_app(settings: EmbedderSettings) -> FastAPI:
     """The service. Its database must be migrated; broker, object store, Chroma and provider may be away."""
     telemetry.configure(settings)
     engine = create_engine(settings, pool_size=10, max_overflow=20)
     sessions = create_sessions(engine)
-    store: ObjectStore = open_store(settings)
-    chroma = Chroma(settings.chroma_url, timeout=settings.chroma_timeout)
-    shards = Shards(chroma)
-    models = ModelsInUse(settings)
-    outbox = Outbox(settings.service)
-    build = BuildIndex(sessions, settings=settings, models=models, shards=shards)
-    keeper = IndexKeeper(sessions, settings=settings, shards=shards, build=build, outbox=outbox, count=settings.shards)
-    embed = EmbedBatch(sessions, files=ChunkFiles(store), models=models, shards=shards, outbox=outbox)
+    store = open_store(settings)
+    parts = Parts.of(settings, sessions, store)
     delivery = Delivery(
         settings.service,
         settings,
         engine,
         sessions=sessions,
-        subscriptions=Subscribers(outbox).subscriptions(),
-        works=[
-            Embed(
-                embed,
-                sessions=sessions,
-                shards=shards,
-                outbox=outbox,
-                concurrency=settings.batches,
-                tries=settings.tries,
-            ),
-            Rebuild(
-                RebuildDocument(sessions, embed=embed, shards=shards), keeper=keeper, concurrency=settings.rebuilds
-            ),
-            Drop(sessions, shards),
-            Purge(sessions, shards=shards, outbox=outbox),
-            Sweep(sessions, shards=shards, outbox=outbox),
-        ],
-        chores=[Chore(name="drop_retired_indexes", every=timedelta(hours=1), run=keeper.drop_retired)],
+        subscriptions=Subscribers(parts.outbox).subscriptions(),
+        works=parts.works(),
+        chores=[Chore(name="drop_retired_indexes", every=timedelta(hours=1), run=parts.keeper.drop_retired)],
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await refuse_wrong_schema(engine, settings.service)
         try:
-            async with keeper.running(), delivery.running():
+            async with parts.keeper.running(), delivery.running():
                 yield
         finally:
-            await models.close()
-            await chroma.close()
+            await parts.close()
             await engine.dispose()
 
     app = create_web_app(
@@ -88,16 +127,16 @@ def create_app(settings: EmbedderSettings) -> FastAPI:
         readiness={
             "database": check_of(engine),
             "object_store": store.check,
-            "chroma": chroma.check,
-            "index": keeper.check,
+            "chroma": parts.chroma.check,
+            "index": parts.keeper.check,
             **delivery.readiness,
         },
         liveness=delivery.liveness,
         errors=ERRORS,
     )
-    app.state.build_index = build
+    app.state.build_index = parts.build
     app.state.list_indexes = ListIndexes(sessions)
-    app.state.index_keeper = keeper
+    app.state.index_keeper = parts.keeper
     return app
 
 

@@ -1,0 +1,281 @@
+"""The embedder on a real database, object store, Chroma and provider protocol; facts are handed to its handlers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+import numpy as np
+from chassis.database import create_sessions
+from chassis.objects import ObjectStore
+from contracts.chunks_file import Chunk, encode
+from contracts.envelope import Envelope
+from contracts.facts import DocumentChunked, DocumentDeleted, DocumentFailed, DocumentReady, Fact
+from contracts.index import collection_name, shard_of
+from contracts.objects import chunks_key
+from embedder import indexes
+from embedder.chroma import Chroma
+from embedder.indexes import IndexSpec
+from embedder.main import Parts
+from embedder.settings import EmbedderSettings
+from embedder.subscribers import Subscribers
+from embedder.tables import DocumentEmbedding, EmbeddingRun
+from messaging import finishing, taking
+from messaging.handling import Handling
+from messaging.jobs import Job
+from messaging.records import Record
+from messaging.tables import FenceRow, JobRow, OutboxRow
+from messaging.transactions import Transactions
+from messaging.workers import Work
+from messaging.working import Worker
+from numpy.typing import NDArray
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+FactT = TypeVar("FactT", bound=Fact)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document as ingest has split it."""
+
+    texts: Sequence[str]
+    id: UUID = field(default_factory=uuid4)
+    owner: UUID = field(default_factory=uuid4)
+
+    @property
+    def content(self) -> bytes:
+        chunks = [
+            Chunk(
+                ordinal=ordinal,
+                page=ordinal // 3 + 1,
+                start=0,
+                end=len(text),
+                text=text,
+                sha256=sha256(text.encode()).hexdigest(),
+            )
+            for ordinal, text in enumerate(self.texts)
+        ]
+        return encode(chunks, filename="a.pdf", pages=len(self.texts) // 3 + 1).content
+
+    def chunked(self, *, version: int = 1, asked: int = 0, attempt: int = 1) -> DocumentChunked:
+        return DocumentChunked(
+            document_id=self.id,
+            owner_id=self.owner,
+            version=version,
+            round=asked,
+            attempt=attempt,
+            chunk_count=len(self.texts),
+            pages=len(self.texts) // 3 + 1,
+            chunks_sha256=sha256(self.content).hexdigest(),
+        )
+
+    def ready(self, version: int = 1) -> DocumentReady:
+        return DocumentReady(document_id=self.id, owner_id=self.owner, version=version, chunk_count=1, pages=1)
+
+    def failed(self, version: int = 1) -> DocumentFailed:
+        return DocumentFailed(
+            document_id=self.id,
+            owner_id=self.owner,
+            version=version,
+            stage="qa",
+            code="processing.crashed",
+            detail="It crashed.",
+            retryable=True,
+        )
+
+    def deleted(self, *, version: int = 1, asked: int = 0) -> DocumentDeleted:
+        return DocumentDeleted(
+            document_id=self.id, owner_id=self.owner, version=version, round=asked, deletion_id=UUID(int=7)
+        )
+
+
+def a_document(chunks: int = 3, **fields: UUID) -> Document:
+    tag = uuid4().hex[:6]
+    return Document([f"chunk {number} of {tag} about herons" for number in range(chunks)], **fields)
+
+
+class AtWork:
+    """The embedder with its handlers and its workers."""
+
+    def __init__(self, settings: EmbedderSettings, engine: AsyncEngine, store: ObjectStore) -> None:
+        self.settings = settings
+        self.sessions = sessions = create_sessions(engine)
+        self.transactions = Transactions(engine, sessions)
+        self.store = store
+        self.parts = Parts.of(settings, sessions, store)
+        self.chroma: Chroma = self.parts.chroma
+        (subscription,) = Subscribers(self.parts.outbox).subscriptions()
+        self._handling = Handling(subscription, self.transactions, wake=self._wake)
+        self.works: dict[str, Work] = {work.kind: work for work in self.parts.works()}
+        self.workers: dict[str, Worker] = {}
+        self._offset = 0
+
+    @asynccontextmanager
+    async def working(self, *kinds: str) -> AsyncIterator[None]:
+        """Have jobs of these kinds done, or of all."""
+        self.workers = {kind: Worker(self.works[kind], self.transactions, self._wake) for kind in kinds or self.works}
+        running = [asyncio.create_task(worker.run()) for worker in self.workers.values()]
+        pulse = asyncio.create_task(self._pulse())
+        try:
+            yield
+        finally:
+            pulse.cancel()
+            for worker in self.workers.values():
+                worker.stop()
+            await asyncio.wait(running)
+            self.workers = {}
+
+    async def split(self, document: Document, *, version: int = 1, attempt: int = 1) -> None:
+        """Store the chunks file, as ingest would."""
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield document.content
+
+        await self.store.put(chunks_key(document.owner, document.id, version, attempt), pieces())
+
+    async def hear(self, *facts: Fact) -> None:
+        """What another service said; each is one record."""
+        for fact in facts:
+            body = Envelope.wrap(fact, event_id=uuid4(), source="test", time=datetime.now(UTC)).to_bytes()
+            self._offset += 1
+            record = Record(fact.topic.name, 0, self._offset, key=fact.subject.encode(), value=body)
+            await self._handling.handle(record)
+            for worker in self.workers.values():
+                worker.look_at_fences(fact.subject)
+
+    async def embed(self, document: Document, *, version: int = 1) -> None:
+        """Split it, hear of it, and have it embedded."""
+        await self.split(document, version=version)
+        await self.hear(document.chunked(version=version))
+        async with self.working("embed"):
+            await self.settled()
+
+    async def settled(self, within: float = 20) -> None:
+        """Wait until nothing is being done and nothing is due."""
+        async with asyncio.timeout(within):
+            while await self._busy():  # noqa: ASYNC110 - it is a table that is watched
+                await asyncio.sleep(0.01)
+
+    async def make_due(self, kind: str, part: int | None = None) -> None:
+        """Let the time come for the jobs of this kind."""
+        where = [JobRow.kind == kind, JobRow.state == "waiting"]
+        if part is not None:
+            where.append(JobRow.part == part)
+        async with self.sessions.begin() as session:
+            await session.execute(update(JobRow).where(*where).values(available_at=func.now()))
+        self._wake(kind)
+
+    async def said(self, kind: type[FactT]) -> list[FactT]:
+        """What the embedder has said of this kind, in order."""
+        async with self.sessions() as session:
+            rows = await session.scalars(select(OutboxRow).order_by(OutboxRow.id))
+            facts = [Envelope.parse(row.body).fact() for row in rows]
+        return [fact for fact in facts if isinstance(fact, kind)]
+
+    async def indexes(self) -> dict[str, IndexSpec]:
+        """By state; the newest of each."""
+        async with self.sessions() as session:
+            return {index.state: index for index in reversed(await indexes.existing(session))}
+
+    async def active(self) -> IndexSpec:
+        return (await self.indexes())["active"]
+
+    async def jobs(self, document: Document, kind: str) -> list[JobRow]:
+        async with self.sessions() as session:
+            rows = select(JobRow).where(JobRow.subject == str(document.id), JobRow.kind == kind).order_by(JobRow.part)
+            return list(await session.scalars(rows))
+
+    async def fence(self, document: Document) -> FenceRow:
+        async with self.sessions() as session:
+            return await session.get_one(FenceRow, str(document.id))
+
+    async def runs(self, document: Document) -> list[EmbeddingRun]:
+        async with self.sessions() as session:
+            rows = select(EmbeddingRun).where(EmbeddingRun.document_id == document.id).order_by(EmbeddingRun.version)
+            return list(await session.scalars(rows))
+
+    async def rows(self, document: Document, *, index: IndexSpec | None = None) -> dict[str, NDArray[np.float32]]:
+        """The vectors kept of a document, by embedding id; of the active index unless told."""
+        index_id = (index or await self.active()).index_id
+        async with self.sessions() as session:
+            rows = await session.scalars(
+                select(DocumentEmbedding).where(
+                    DocumentEmbedding.document_id == document.id, DocumentEmbedding.index_id == index_id
+                )
+            )
+            return {row.embedding_id: np.frombuffer(row.vector, "<f4") for row in rows}
+
+    async def vectors(self, document: Document, *, index: IndexSpec | None = None) -> set[str]:
+        """The ids of the document's vectors in Chroma."""
+        there = index or await self.active()
+        name = collection_name(there.index_id, shard_of(document.owner, there.shards))
+        return set(await self.chroma.ids(name, {"document": str(document.id)}))
+
+    async def nothing_is_left(self, document: Document) -> bool:
+        async with self.sessions() as session:
+            known = await indexes.existing(session)
+        left = [await self.vectors(document, index=index) or await self.rows(document, index=index) for index in known]
+        return not any(left) and not await self.runs(document)
+
+    async def close(self) -> None:
+        await self.parts.close()
+        await self.transactions.close()
+
+    def _wake(self, kind: str) -> None:
+        if kind in self.workers:
+            self.workers[kind].wake()
+
+    async def _pulse(self) -> None:
+        while True:
+            async with self.sessions.begin() as session:
+                for kind in await taking.pulse(session, list(self.workers)):
+                    self._wake(kind)
+            await asyncio.sleep(0.1)
+
+    async def _busy(self) -> bool:
+        due = (JobRow.state == "running") | ((JobRow.state == "waiting") & (JobRow.available_at <= func.now()))
+        async with self.sessions() as session:
+            return bool(await session.scalar(select(select(JobRow).where(due, JobRow.kind.in_(self.workers)).exists())))
+
+
+@dataclass
+class Slow:
+    """A worker that has taken a batch and does one step at a time."""
+
+    at_work: AtWork
+    job: Job
+    finish: finishing.Act | None = None
+
+    @classmethod
+    async def take(cls, at_work: AtWork) -> "Slow":
+        async with at_work.sessions.begin() as session:
+            (taken,), _ = await taking.take(
+                session, kind="embed", lease=at_work.works["embed"].lease, most=1, with_fence=False
+            )
+        return cls(at_work, taken.job)
+
+    async def lose_lease(self) -> None:
+        async with self.at_work.sessions.begin() as session:
+            past = func.now() - timedelta(seconds=1)
+            await session.execute(update(JobRow).where(JobRow.kind == "embed").values(lease_until=past))
+            await taking.pulse(session, ["embed"])
+
+    async def write(self) -> None:
+        """Embed the batch and write it to Chroma."""
+        self.finish = await self.at_work.works["embed"].run(self.job)
+
+    async def conclude(self) -> finishing.Ending:
+        """Try the final transaction, and clear up as the harness does."""
+        assert self.finish is not None
+        work = self.at_work.works["embed"]
+        ended = await finishing.end(
+            self.at_work.transactions, self.job, state="done", act=self.finish, heeds_fence=work.heeds_fence
+        )
+        if ended.ending in (finishing.Ending.LATE, finishing.Ending.LOST_AND_LATE):
+            await work.erase_late(self.job)
+        return ended.ending
