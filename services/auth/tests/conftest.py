@@ -75,6 +75,13 @@ def auth(replica: Callable[[AuthSettings], httpx.AsyncClient], settings: AuthSet
 
 
 @pytest.fixture
+def edge(replica: Callable[[AuthSettings], httpx.AsyncClient]) -> httpx.AsyncClient:
+    """An auth whose database is away: what it refuses, it refuses without looking."""
+    nowhere = "postgresql+asyncpg://auth:x@127.0.0.1:1/auth"
+    return replica(AuthSettings(port=0, database_url=nowhere, kafka="127.0.0.1:1", auth_url="http://127.0.0.1:1"))
+
+
+@pytest.fixture
 async def sessions(database_url: str) -> AsyncIterator[Sessions]:
     """For looking into the database, and for making time pass in it."""
     engine = create_engine(database_url)

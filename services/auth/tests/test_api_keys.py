@@ -123,33 +123,37 @@ async def test_a_key_ends_when_it_was_told_to(auth: httpx.AsyncClient, sessions:
     assert (await exchange(auth, made["key"])).status_code == 401
 
 
-@pytest.mark.parametrize(
-    "expires_at",
-    [
-        "2020-01-01T00:00:00Z",
-        "0001-01-01T00:00:00+14:00",
-        "9999-12-31T23:59:59-14:00",
-        "2999-01-01T00:00:00",
-        "2999-01-01T00:00:00Z",
-        "soon",
-        1e300,
-        -1,
-        True,
-    ],
-)
-async def test_an_end_that_makes_no_sense_is_refused(auth: httpx.AsyncClient, ada, expires_at: object) -> None:
-    answer = await auth.post("/api/auth/keys", json={"name": "script", "expires_at": expires_at}, headers=ada.headers)
+NO_ENDS = [
+    "2020-01-01T00:00:00Z",
+    "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59-14:00",
+    "2999-01-01T00:00:00",
+    "2999-01-01T00:00:00Z",
+    "soon",
+    1e300,
+    -1,
+    True,
+]
 
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["field"] == "expires_at"
+NO_NAMES = ["", "  ", "\u200b", "x" * 201, "a\x00b", "a\nb", None, 7]
 
 
-@pytest.mark.parametrize("name", ["", "  ", "\u200b", "x" * 201, "a\x00b", "a\nb", None, 7])
-async def test_a_key_needs_a_name(auth: httpx.AsyncClient, ada, name: object) -> None:
-    answer = await auth.post("/api/auth/keys", json={"name": name}, headers=ada.headers)
+async def test_an_end_that_makes_no_sense_is_refused(auth: httpx.AsyncClient, ada) -> None:
+    for expires_at in NO_ENDS:
+        answer = await auth.post(
+            "/api/auth/keys", json={"name": "script", "expires_at": expires_at}, headers=ada.headers
+        )
 
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["field"] == "name"
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"] == "expires_at"
+
+
+async def test_a_key_needs_a_name(auth: httpx.AsyncClient, ada) -> None:
+    for name in NO_NAMES:
+        answer = await auth.post("/api/auth/keys", json={"name": name}, headers=ada.headers)
+
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"] == "name"
 
 
 async def test_there_is_an_end_to_how_many_keys_one_may_have(
@@ -166,24 +170,24 @@ async def test_there_is_an_end_to_how_many_keys_one_may_have(
     assert "retry-after" in refused.headers
 
 
-@pytest.mark.parametrize("key", ["dq_nothing", "x", "dq_" + "☃" * 100, "\x00", "x" * 1024])
-async def test_what_is_no_key_is_refused(auth: httpx.AsyncClient, ada, key: str) -> None:
-    assert (await exchange(auth, key)).status_code == 401
+async def test_what_is_no_key_is_refused(auth: httpx.AsyncClient) -> None:
+    for key in ("dq_nothing", "x", "dq_" + "☃" * 100, "\x00", "x" * 1024):
+        assert (await exchange(auth, key)).status_code == 401
 
 
-@pytest.mark.parametrize("key_id", ["1", "not-a-uuid", "%00", "01990000-0000-7000-8000-00000000000g"])
-async def test_an_id_that_is_none_is_refused(auth: httpx.AsyncClient, ada, key_id: str) -> None:
-    answer = await auth.delete(f"/api/auth/keys/{key_id}", headers=ada.headers)
+async def test_an_id_that_is_none_is_refused(auth: httpx.AsyncClient, ada) -> None:
+    for key_id in ("1", "not-a-uuid", "%00", "01990000-0000-7000-8000-00000000000g"):
+        answer = await auth.delete(f"/api/auth/keys/{key_id}", headers=ada.headers)
 
-    assert answer.status_code in (404, 422)
-    assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.status_code in (404, 422)
+        assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "/api/auth/keys"), ("GET", "/api/auth/keys"), ("DELETE", f"/api/auth/keys/{uuid4()}")]
 )
-async def test_keys_need_a_login(auth: httpx.AsyncClient, method: str, path: str) -> None:
-    answer = await auth.request(method, path, json={"name": "script"} if method == "POST" else None)
+async def test_keys_need_a_login(edge: httpx.AsyncClient, method: str, path: str) -> None:
+    answer = await edge.request(method, path, json={"name": "script"} if method == "POST" else None)
 
     assert answer.status_code == 401
     assert answer.json()["code"] == "auth.token_invalid"

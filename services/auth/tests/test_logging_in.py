@@ -212,13 +212,13 @@ async def test_a_password_that_nobody_could_have_is_simply_wrong(auth: httpx.Asy
         {"email": {"$ne": ""}, "password": {"$ne": ""}},
     ],
 )
-async def test_a_login_that_is_none_is_refused(auth: httpx.AsyncClient, body: dict[str, Any]) -> None:
-    assert (await auth.post("/api/auth/login", json=body)).status_code == 422
+async def test_a_login_that_is_none_is_refused(edge: httpx.AsyncClient, body: dict[str, Any]) -> None:
+    assert (await edge.post("/api/auth/login", json=body)).status_code == 422
 
 
-async def test_a_body_of_a_megabyte_is_refused(auth: httpx.AsyncClient) -> None:
+async def test_a_body_of_a_megabyte_is_refused(edge: httpx.AsyncClient) -> None:
     body = {"email": "ada@example.org", "password": "x" * 1_100_000}
 
-    answer = await auth.post("/api/auth/login", json=body)
+    answer = await edge.post("/api/auth/login", json=body)
 
     assert answer.status_code == 413

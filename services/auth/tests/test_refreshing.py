@@ -90,13 +90,13 @@ async def test_an_expired_token_that_was_spent_revokes_nothing(
     assert await is_live(auth, second)
 
 
-@pytest.mark.parametrize("token", ["x", "a.b.c", "dq_not-a-refresh-token", "☃" * 20, "x" * 1024])
-async def test_what_is_no_refresh_token_is_refused(auth: httpx.AsyncClient, token: str) -> None:
-    answer = await refresh(auth, token)
+async def test_what_is_no_refresh_token_is_refused(auth: httpx.AsyncClient) -> None:
+    for token in ("xyzzy", "a.b.c", "dq_not-a-refresh-token", "☃" * 20, "x" * 1024, "nul\x00"):
+        answer = await refresh(auth, token)
 
-    assert answer.status_code == 401
-    assert answer.json()["code"] == "auth.token_invalid"
-    assert token not in answer.text
+        assert answer.status_code == 401
+        assert answer.json()["code"] == "auth.token_invalid"
+        assert token not in answer.text
 
 
 async def test_an_access_token_is_no_refresh_token_and_the_other_way_round(auth: httpx.AsyncClient, ada) -> None:
@@ -107,8 +107,8 @@ async def test_an_access_token_is_no_refresh_token_and_the_other_way_round(auth:
 
 
 @pytest.mark.parametrize("body", [{}, {"refresh_token": ""}, {"refresh_token": 7}, {"refresh_token": "x" * 1025}])
-async def test_a_body_that_names_no_token_is_refused(auth: httpx.AsyncClient, body: dict[str, object]) -> None:
-    assert (await auth.post("/api/auth/refresh", json=body)).status_code == 422
+async def test_a_body_that_names_no_token_is_refused(edge: httpx.AsyncClient, body: dict[str, object]) -> None:
+    assert (await edge.post("/api/auth/refresh", json=body)).status_code == 422
 
 
 async def test_logging_out_ends_the_login(auth: httpx.AsyncClient, ada) -> None:
@@ -122,9 +122,8 @@ async def test_logging_out_ends_the_login(auth: httpx.AsyncClient, ada) -> None:
     assert not await is_live(auth, live)
 
 
-@pytest.mark.parametrize("token", ["", "nothing", "x" * 5000, "\x00"])
-async def test_logging_out_is_always_fine(auth: httpx.AsyncClient, ada, token: str) -> None:
-    for given in (token, ada.tokens["refresh_token"], ada.tokens["refresh_token"]):
+async def test_logging_out_is_always_fine(auth: httpx.AsyncClient, ada) -> None:
+    for given in ("", "nothing", "x" * 5000, "\x00", ada.tokens["refresh_token"], ada.tokens["refresh_token"]):
         assert (await auth.post("/api/auth/logout", json={"refresh_token": given})).status_code == 204
 
 

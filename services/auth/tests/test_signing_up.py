@@ -93,10 +93,10 @@ async def test_neither_password_nor_tokens_are_kept_as_they_are(sessions: Sessio
         ({"id": "01990000-0000-7000-8000-000000000001"}, "id"),
     ],
 )
-async def test_what_cannot_be_taken_is_refused_by_name(auth: httpx.AsyncClient, change: dict, field: str) -> None:
+async def test_what_cannot_be_taken_is_refused_by_name(edge: httpx.AsyncClient, change: dict, field: str) -> None:
     body = {"email": "ada@example.org", "password": "twelve chars", **change}
 
-    answer = await auth.post("/api/auth/signup", json=body)
+    answer = await edge.post("/api/auth/signup", json=body)
 
     assert answer.status_code == 422
     problem = answer.json()
@@ -107,7 +107,7 @@ async def test_what_cannot_be_taken_is_refused_by_name(auth: httpx.AsyncClient, 
 
 
 @pytest.mark.parametrize("field", ["email", "password", "name"])
-async def test_a_lone_surrogate_is_refused(auth: httpx.AsyncClient, field: str) -> None:
+async def test_a_lone_surrogate_is_refused(edge: httpx.AsyncClient, field: str) -> None:
     body = {
         "email": '"ada@example.org"',
         "password": '"twelve chars"',
@@ -116,15 +116,15 @@ async def test_a_lone_surrogate_is_refused(auth: httpx.AsyncClient, field: str) 
     }
     raw = "{" + ",".join(f'"{name}":{value}' for name, value in body.items()) + "}"
 
-    answer = await auth.post("/api/auth/signup", content=raw, headers={"Content-Type": "application/json"})
+    answer = await edge.post("/api/auth/signup", content=raw, headers={"Content-Type": "application/json"})
 
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == field
 
 
 @pytest.mark.parametrize("raw", ["", "{", "[]", "null", "NaN", '"text"', "[" * 5000, "\xff"])
-async def test_a_body_that_is_no_sign_up_is_refused(auth: httpx.AsyncClient, raw: str) -> None:
-    answer = await auth.post(
+async def test_a_body_that_is_no_sign_up_is_refused(edge: httpx.AsyncClient, raw: str) -> None:
+    answer = await edge.post(
         "/api/auth/signup", content=raw.encode("latin-1"), headers={"Content-Type": "application/json"}
     )
 
@@ -132,14 +132,18 @@ async def test_a_body_that_is_no_sign_up_is_refused(auth: httpx.AsyncClient, raw
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize(
-    "email", ["ada@intranet.local", "ada@x.test", "ädä@bücher.example", "a.d+a_l@sub.example.org", "o'hara@example.org"]
-)
-async def test_odd_addresses_that_are_real_are_taken(auth: httpx.AsyncClient, email: str) -> None:
-    answer = await auth.post("/api/auth/signup", json={"email": email, "password": "twelve chars"})
+async def test_odd_addresses_that_are_real_are_taken(auth: httpx.AsyncClient) -> None:
+    for email in (
+        "ada@intranet.local",
+        "ada@x.test",
+        "ädä@bücher.example",
+        "a.d+a_l@sub.example.org",
+        "o'hara@example.org",
+    ):
+        answer = await auth.post("/api/auth/signup", json={"email": email, "password": "twelve chars"})
 
-    assert answer.status_code == 201
-    assert answer.json()["user"]["email"] == email
+        assert answer.status_code == 201
+        assert answer.json()["user"]["email"] == email
 
 
 async def test_a_password_may_have_128_characters_of_any_script(auth: httpx.AsyncClient) -> None:
