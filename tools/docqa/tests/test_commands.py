@@ -270,14 +270,14 @@ def test_uploads_are_followed_until_they_are_ready(logged_in: Any, docqa: Any, f
     stream = event("document", a_document(9, "another.pdf"))
     stream += event("document", {**first, "status": "embedding", "embedded_count": 3})
     stream += event("document", {**first, "status": "ready"})
-    later = event("document", {**second, "status": "ready", "pages": None})
+    later = event("document", {**second, "status": "ready", "pages": None, "chunk_count": 1})
     logged_in.replies("GET /api/config", (200, CONFIG))
     logged_in.replies("POST /api/upload", (202, uploaded(first, second)))
     logged_in.replies("GET /api/docs/events", (200, stream), (200, later))
     ended = docqa("upload", *files("a.pdf", "b.md"))
     assert ended.exit_code == 0
     assert "✓ a.pdf: ready (24 pages, 60 chunks)" in ended.out
-    assert "✓ b.md: ready (60 chunks)" in ended.out
+    assert "✓ b.md: ready (1 chunk)" in ended.out
     assert "another.pdf" not in ended.out
     sent = logged_in.to("/api/upload")[0].body
     assert b'name="files"; filename="a.pdf"' in sent
@@ -368,30 +368,44 @@ def an_index(state: str, done: int) -> dict[str, Any]:
     return {"items": [{**index, "done": done, "total": 10}]}
 
 
-def test_reindex_follows_the_new_index_until_it_answers(api: Any, docqa: Any) -> None:
+@pytest.fixture
+def embedder(api: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("DOCQA_OPERATOR_TOKEN", "t0ken")
+    return api
+
+
+def test_reindex_follows_the_new_index_until_it_answers(embedder: Any, docqa: Any) -> None:
+    api = embedder
     api.replies("POST /internal/indexes", (202, {"index_id": "i2"}))
     api.replies("GET /internal/indexes", (200, an_index("building", 3)), (200, an_index("active", 10)))
     ended = docqa("reindex", "--model", "openai:x", "--embedder-url", api.url)
-    assert (ended.exit_code, ended.out) == (0, "Done: 10 chunks with local, generation 2.\n")
+    assert ended.exit_code == 0
+    assert ended.out.startswith("Done: 10 chunks with local, generation 2.\n")
+    assert "DOCQA_EMBEDDING_MODEL=openai:x from now on" in ended.out
     assert api.asked[0].json == {"model": "openai:x"}
+    assert api.asked[0].headers["Authorization"] == "Bearer t0ken"
 
 
-def test_reindex_says_what_the_embedder_refuses(api: Any, docqa: Any, problem: Any) -> None:
+def test_reindex_says_what_the_embedder_refuses(embedder: Any, docqa: Any, problem: Any) -> None:
+    api = embedder
     api.replies("POST /internal/indexes", (409, problem(409, "index.busy", "One is being built.")))
     ended = docqa("reindex", "--embedder-url", api.url)
     assert (ended.exit_code, ended.err) == (1, "docqa: One is being built. (index.busy)\n")
 
 
-def test_reindex_gives_up_when_the_index_is_gone(api: Any, docqa: Any) -> None:
+def test_reindex_gives_up_when_the_index_is_gone(embedder: Any, docqa: Any) -> None:
+    api = embedder
     api.replies("POST /internal/indexes", (202, {"index_id": "i2"}))
     api.replies("GET /internal/indexes", (200, {"items": []}))
     assert "is gone" in docqa("reindex", "--embedder-url", api.url).err
 
 
-def test_reindex_needs_a_running_docqa(api: Any, docqa: Any, tmp_path: Path) -> None:
+def test_reindex_needs_a_running_docqa(api: Any, docqa: Any, tmp_path: Path, monkeypatch: Any) -> None:
     ended = docqa("reindex", "--data", str(tmp_path / "none"))
     assert ended.exit_code == 1
     assert "No docqa is running on the data folder" in ended.err
+    assert "Set DOCQA_OPERATOR_TOKEN" in docqa("reindex", "--embedder-url", api.url).err
+    monkeypatch.setenv("DOCQA_OPERATOR_TOKEN", "t0ken")
     assert "does not answer" in docqa("reindex", "--embedder-url", "http://127.0.0.1:1").err
     api.replies("POST /internal/indexes", (200, ["what?"]))
     assert "is not an embedder" in docqa("reindex", "--embedder-url", api.url).err

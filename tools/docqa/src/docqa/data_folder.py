@@ -16,12 +16,13 @@ KEPT_LOGS = 5
 
 @dataclass(frozen=True)
 class RunningStack:
-    """What a running stack tells the commands that operate it. Private to its owner: `databases` carries passwords."""
+    """What a running stack tells the commands that operate it. Private to its owner: it carries passwords."""
 
     pid: int
     url: str
     services: dict[str, str]
     databases: dict[str, str]
+    operator_token: str
 
     @classmethod
     def find(cls, folder: Path) -> Self:

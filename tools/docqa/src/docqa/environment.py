@@ -35,6 +35,7 @@ class Addresses:
 
     ports: Mapping[str, int]
     object_store: str
+    operator_token: str
     kafka: str = ""
     chroma_url: str = ""
     databases: dict[str, str] = field(default_factory=dict)
@@ -64,6 +65,7 @@ def of_service(service: str, user: Mapping[str, str], addresses: Addresses) -> d
         "DOCQA_KAFKA": addresses.kafka,
         "DOCQA_CHROMA_URL": addresses.chroma_url,
         "DOCQA_OBJECT_STORE": addresses.object_store,
+        "DOCQA_OPERATOR_TOKEN": addresses.operator_token,
         "LANGSMITH_TRACING": "false",
         "ANONYMIZED_TELEMETRY": "False",
         # glibc keeps an arena per thread and core, which doubles what an idle process holds.

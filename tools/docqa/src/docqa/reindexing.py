@@ -1,5 +1,6 @@
 """`docqa reindex`: drops and rebuilds the index of a running docqa, which goes on answering meanwhile."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from docqa.data_folder import RunningStack
 from docqa.failing import PlainError, ServerAway
 
 ACTIVE = "active"
+MODEL_SETTING = "DOCQA_EMBEDDING_MODEL"
 LOOK_EVERY = 0.3
 AWAY_FOR = 60.0  # an embedder that is restarted goes on where it was
 
@@ -29,11 +31,24 @@ class _Started(BaseModel):
 
 def reindex(model: str | None, *, embedder_url: str | None, data: Path, console: Console) -> None:
     """Returns when the new index answers. Without a model: the active one's, from stored vectors, no provider asked."""
-    url = embedder_url or RunningStack.find(data).services["embedder"]
-    with httpx.Client(base_url=url, timeout=30, trust_env=False) as http:
+    url, token = _embedder(embedder_url, data)
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False) as http:
         index_id = _call(http, "POST", _Started, json=BuildIndexRequest(model=model).model_dump()).index_id
         index = _follow(http, index_id, console)
     console.print(f"Done: {index.total} chunks with {index.model}, generation {index.generation}.", highlight=False)
+    if model is not None and os.environ.get(MODEL_SETTING, "local") != model:
+        console.print(f"Start docqa with {MODEL_SETTING}={model} from now on, for example in .env.", highlight=False)
+
+
+def _embedder(given_url: str | None, data: Path) -> tuple[str, str]:
+    token = os.environ.get("DOCQA_OPERATOR_TOKEN")
+    if given_url:
+        if not token:
+            raise PlainError("Set DOCQA_OPERATOR_TOKEN to the one that the embedder was given.")
+        return given_url, token
+    stack = RunningStack.find(data)
+    return stack.services["embedder"], token or stack.operator_token
 
 
 def _follow(http: httpx.Client, index_id: str, console: Console) -> IndexBuild:

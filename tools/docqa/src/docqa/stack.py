@@ -6,6 +6,7 @@ async with Stack(folder) as stack:
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
@@ -125,6 +126,7 @@ class Stack:
         self._addresses = environment.Addresses(
             ports={**dict(zip(BEHIND, chosen, strict=False)), "gateway": port},
             object_store=folder.objects.as_uri(),
+            operator_token=self._user.get("DOCQA_OPERATOR_TOKEN") or secrets.token_hex(32),
         )
         self.services = {name: self._service(name, folder) for name in environment.SERVICES}
         await _together(self._start_postgres(folder), self._start_broker(folder), self._start_chroma(folder))
@@ -138,6 +140,7 @@ class Stack:
                 url=self.url,
                 services={name: service.url for name, service in self.services.items()},
                 databases=self.addresses.databases,
+                operator_token=self.addresses.operator_token,
             )
         )
 

@@ -69,7 +69,7 @@ def _send(client: Client, files: Sequence[Path], console: Console) -> UploadAnsw
     total = sum(file.stat().st_size for file in files)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress, ExitStack() as opened:
-        bar = progress.add_task(f"sending {len(files)} file{'s' if len(files) > 1 else ''}", total=total)
+        bar = progress.add_task(f"sending {counted(len(files), 'file')}", total=total)
 
         def body() -> dict[str, object]:
             progress.reset(bar)
@@ -160,9 +160,13 @@ def _report_end(document: Document, console: Console) -> int:
         reason = f"{document.error.detail} ({document.error.code})" if document.error else "failed"
         _line(console, "[red]✗[/]", f"{document.filename}: {reason}")
         return 1
-    pages = f"{document.pages} page{'s' if document.pages != 1 else ''}, " if document.pages else ""
-    _line(console, "[green]✓[/]", f"{document.filename}: ready ({pages}{document.chunk_count} chunks)")
+    pages = f"{counted(document.pages, 'page')}, " if document.pages else ""
+    _line(console, "[green]✓[/]", f"{document.filename}: ready ({pages}{counted(document.chunk_count or 0, 'chunk')})")
     return 0
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def state_of(document: Document) -> str:
