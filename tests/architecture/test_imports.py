@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 NEEDED_BY_FEW = {
     "langchain": {"qa"},
-    "langchain_core": {"qa"},
+    "langchain_core": {"qa", "ingest"},
     "langchain_chroma": {"qa"},
     "langchain_text_splitters": {"ingest"},
     "chromadb": {"qa", "embedder"},
@@ -30,7 +30,6 @@ NEEDED_BY_FEW = {
     "minio": {"gateway", "ingest", "embedder", "qa"},
     "argon2": {"auth"},
     "pwdlib": {"auth"},
-    "email_validator": {"auth"},
     "moto": set[str](),
     "docqa": set[str](),
 }
