@@ -45,7 +45,7 @@ _V1 = (
         CONSTRAINT ck_jobs_state CHECK (state IN ('waiting', 'running', 'done', 'failed', 'cancelled'))
     ) WITH (autovacuum_vacuum_scale_factor = 0.05)
     """,
-    "CREATE INDEX ix_jobs_waiting ON jobs (kind, owner, available_at) WHERE state = 'waiting'",
+    "CREATE INDEX ix_jobs_waiting ON jobs (kind, owner, available_at, part) WHERE state = 'waiting'",
     "CREATE INDEX ix_jobs_turns ON jobs (kind, owner, taken_at) WHERE taken_at IS NOT NULL",
     "CREATE INDEX ix_jobs_leases ON jobs (lease_until) WHERE state = 'running'",
     "CREATE INDEX ix_jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL",

@@ -72,7 +72,7 @@ class JobRow(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         # Taking: the owners with something to do, and the oldest of each.
-        Index("ix_jobs_waiting", "kind", "owner", "available_at", postgresql_where=text("state = 'waiting'")),
+        Index("ix_jobs_waiting", "kind", "owner", "available_at", "part", postgresql_where=text("state = 'waiting'")),
         # Turns: when an owner was last served.
         Index("ix_jobs_turns", "kind", "owner", "taken_at", postgresql_where=text("taken_at IS NOT NULL")),
         Index("ix_jobs_leases", "lease_until", postgresql_where=text("state = 'running'")),

@@ -17,18 +17,18 @@ from messaging.jobs import Job
 # each of them has. Whose turn it is follows from when each was served last. Of each owner in turn the oldest due job
 # is locked, or as many as make its share; a job (or a fence) that somebody else holds at this moment is passed over.
 _TAKE = """
-    WITH RECURSIVE owners(owner) AS (
-        (SELECT owner FROM jobs WHERE kind = :kind AND state = 'waiting' ORDER BY owner LIMIT 1)
+    WITH RECURSIVE owners(owner, first_at) AS (
+        (SELECT owner, available_at FROM jobs WHERE kind = :kind AND state = 'waiting'
+         ORDER BY owner, available_at LIMIT 1)
         UNION ALL
-        SELECT following.owner FROM owners, LATERAL (
-            SELECT owner FROM jobs WHERE kind = :kind AND state = 'waiting' AND owner > owners.owner
-            ORDER BY owner LIMIT 1) AS following
+        SELECT following.* FROM owners, LATERAL (
+            SELECT owner, available_at FROM jobs WHERE kind = :kind AND state = 'waiting' AND owner > owners.owner
+            ORDER BY owner, available_at LIMIT 1) AS following
     ), turns AS MATERIALIZED (
         SELECT owners.owner FROM owners LEFT JOIN LATERAL (
             SELECT taken_at FROM jobs WHERE kind = :kind AND owner = owners.owner AND taken_at IS NOT NULL
             ORDER BY taken_at DESC LIMIT 1) AS served ON true
-        WHERE EXISTS (SELECT FROM jobs WHERE kind = :kind AND state = 'waiting' AND owner = owners.owner
-                      AND available_at <= clock_timestamp())
+        WHERE owners.first_at <= clock_timestamp()
         ORDER BY served.taken_at NULLS FIRST, owners.owner
     ), picked AS MATERIALIZED (
         SELECT oldest.* FROM turns, LATERAL (

@@ -1,0 +1,140 @@
+"""Taking jobs: whose turn it is, and that nobody takes what is taken."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from chassis.database import Sessions
+from messaging import fences, jobs, taking
+from messaging.jobs import Job, NewJob
+from messaging.taking import Taken
+from messaging.transactions import Transactions
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+LEASE = timedelta(seconds=30)
+
+
+@pytest.fixture
+async def transactions(engine: AsyncEngine, sessions: Sessions) -> AsyncIterator[Transactions]:
+    transactions = Transactions(engine, sessions)
+    yield transactions
+    await transactions.close()
+
+
+async def note(transactions: Transactions, owner: str, count: int, *, start: int = 0) -> None:
+    async with transactions.begin() as session:
+        await jobs.add_many(
+            session,
+            [
+                NewJob(kind="some", subject=f"{owner}{part}", version=1, owner=owner)
+                for part in range(start, start + count)
+            ],
+        )
+
+
+async def take(transactions: Transactions, most: int = 1) -> list[Taken]:
+    async with transactions.statement() as connection:
+        taken, _ = await taking.take(connection, kind="some", lease=LEASE, most=most)
+    return taken
+
+
+async def take_owners(transactions: Transactions, times: int) -> list[str]:
+    return [each.job.owner for _ in range(times) for each in await take(transactions)]
+
+
+async def test_owners_take_turns_however_much_each_has(transactions: Transactions) -> None:
+    await note(transactions, "a", 500)
+    assert await take_owners(transactions, 3) == ["a"] * 3
+    await note(transactions, "b", 1)
+    await note(transactions, "c", 2)
+    assert await take_owners(transactions, 6) == ["b", "c", "a", "c", "a", "a"]
+
+
+async def test_an_owner_who_was_just_served_waits_for_the_others(transactions: Transactions) -> None:
+    await note(transactions, "a", 10)
+    await note(transactions, "b", 1)
+    assert await take_owners(transactions, 2) == ["a", "b"]
+    await note(transactions, "b", 1, start=1)
+    assert await take_owners(transactions, 3) == ["a", "b", "a"]
+
+
+async def test_the_oldest_job_of_an_owner_comes_first(transactions: Transactions) -> None:
+    for part in range(3):
+        await note(transactions, "a", 1, start=part)
+    assert [(await take(transactions))[0].job.subject for _ in range(3)] == ["a0", "a1", "a2"]
+
+
+async def test_several_places_are_shared_among_the_owners(transactions: Transactions) -> None:
+    await note(transactions, "a", 10)
+    assert len(await take(transactions, 4)) == 4
+    await note(transactions, "b", 10)
+    assert sorted(each.job.owner for each in await take(transactions, 4)) == ["a", "a", "b", "b"]
+
+
+async def test_what_is_not_yet_due_is_left(transactions: Transactions) -> None:
+    async with transactions.begin() as session:
+        await jobs.add(session, kind="some", subject="later", version=1, owner="a", delay=LEASE)
+    async with transactions.statement() as connection:
+        assert await taking.take(connection, kind="some", lease=LEASE, most=1) == ([], 0)
+
+
+async def test_twenty_that_take_at_once_never_take_the_same(transactions: Transactions) -> None:
+    await note(transactions, "a", 30)
+    await note(transactions, "b", 30)
+    taken = [each for batch in await asyncio.gather(*(take(transactions, 3) for _ in range(20))) for each in batch]
+    subjects = [each.job.subject for each in taken]
+    assert len(subjects) == len(set(subjects))
+    assert all(each.job.attempt == 1 for each in taken)
+
+
+async def test_a_live_lease_is_never_taken_and_never_counted(transactions: Transactions) -> None:
+    await note(transactions, "a", 1)
+    await take(transactions)
+    async with transactions.statement() as connection:
+        assert await taking.pulse(connection, ["some"]) == set()
+    assert await take(transactions) == []
+
+
+async def test_a_lease_that_ran_out_counts_as_a_crash_and_the_job_is_due_again(transactions: Transactions) -> None:
+    await note(transactions, "a", 1)
+    for attempt in (1, 2):
+        taken = await take(transactions)
+        assert [(each.job.attempt, each.job.crashes) for each in taken] == [(attempt, attempt - 1)]
+        async with transactions.statement() as connection:
+            await connection.execute(text("UPDATE jobs SET lease_until = clock_timestamp() - interval '1 second'"))
+            assert await taking.pulse(connection, ["some"]) == {"some"}
+
+
+async def test_a_held_fence_is_passed_over_and_told_of(transactions: Transactions) -> None:
+    await note(transactions, "a", 1)
+    async with transactions.begin() as holder:
+        await fences.lock(holder, "a0")
+        async with transactions.begin() as session:
+            assert await taking.take(session, kind="some", lease=LEASE, most=1, with_fence=True) == ([], 1)
+        async with transactions.statement() as connection:
+            taken, _ = await taking.take(connection, kind="some", lease=LEASE, most=1)
+    assert len(taken) == 1
+
+
+async def test_renewing_finds_only_what_is_still_held(transactions: Transactions) -> None:
+    await note(transactions, "a", 2)
+    mine: list[Job] = [each.job for each in await take(transactions, 2)]
+    async with transactions.statement() as connection:
+        await connection.execute(text("UPDATE jobs SET attempt = 2 WHERE subject = 'a1'"))
+        held = await taking.renew(connection, kind="some", lease=LEASE, jobs=mine)
+    assert set(held) == {("a0", 1, 0)}
+
+
+async def test_taking_stays_quick_behind_a_long_queue(transactions: Transactions) -> None:
+    """Counted in pages read, not in time: a taking must not walk the queue."""
+    for owner in range(10):
+        await note(transactions, f"owner{owner:02}-", 300)
+    async with transactions.statement() as connection:
+        await connection.execute(text("ANALYZE jobs"))
+        statement = str(taking._TAKE_JOB).replace(":kind", "'some'").replace(":most", "1")
+        statement = statement.replace(":lease", "interval '30 seconds'")
+        plan = await connection.scalar(text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"))
+    top = plan[0]["Plan"]
+    assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < 200
