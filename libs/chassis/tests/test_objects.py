@@ -126,6 +126,15 @@ async def test_a_folder_is_no_object(store: ObjectStore) -> None:
         await whole(store, OWNER)
 
 
+async def test_below_an_object_there_is_none(store: ObjectStore) -> None:
+    await store.put(KEY, pieces(b"x"))
+
+    assert await store.stat(f"{KEY}/below") is None
+    assert await store.delete(f"{KEY}/below") is False
+    with pytest.raises(ObjectMissing):
+        await store.read(f"{KEY}/below", 0, 1)
+
+
 async def test_deleting_says_whether_there_was_something(store: ObjectStore) -> None:
     await store.put(KEY, pieces(b"x"))
 

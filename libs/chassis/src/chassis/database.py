@@ -76,6 +76,7 @@ def create_engine(
             "command_timeout": statement_timeout + 5,  # the server cancels first, unless it has stopped answering
             "server_settings": {
                 "application_name": name,
+                "jit": "off",  # our statements take milliseconds, compiling one takes hundreds
                 "statement_timeout": _milliseconds(statement_timeout),
                 "lock_timeout": _milliseconds(lock_timeout),
                 "idle_in_transaction_session_timeout": "10000",

@@ -31,7 +31,9 @@ def export_spans(settings: ServiceSettings) -> None:
         }
     )
     provider = TracerProvider(resource=resource)
-    provider.add_span_processor(BatchSpanProcessor(Discreet(OTLPSpanExporter(f"{settings.otlp_endpoint}/v1/traces"))))
+    # A collector that hangs must not hold up the end of the process, when the last spans are sent.
+    exporter = OTLPSpanExporter(f"{settings.otlp_endpoint}/v1/traces", timeout=3)
+    provider.add_span_processor(BatchSpanProcessor(Discreet(exporter)))
     trace.set_tracer_provider(provider)
     HTTPXClientInstrumentor().instrument()
     AsyncPGInstrumentor().instrument()  # type: ignore[no-untyped-call]

@@ -68,21 +68,26 @@ class RemoteKeys:
         self._fetched_at = -KEYS_AGE
         self._tried_at = -KEYS_PAUSE
         self._lock = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
 
     async def key(self, kid: str) -> jwt.PyJWK | None:
         """The key with that id; 503 if none was ever fetched and auth is away."""
-        now = time.monotonic()
-        if kid not in self._keys or now - self._fetched_at > KEYS_AGE:
+        if kid not in self._keys:
             await self._refresh(kid)
+        elif self._are_old() and (self._refreshing is None or self._refreshing.done()):
+            # Beside the request: while auth hangs, nobody with a good token waits for it.
+            self._refreshing = asyncio.create_task(self._refresh(kid))
         if not self._keys:
             raise unavailable("The keys that tokens are verified with cannot be fetched. Try again shortly.")
         return self._keys.get(kid)
 
+    def _are_old(self) -> bool:
+        return time.monotonic() - self._fetched_at > KEYS_AGE
+
     async def _refresh(self, kid: str) -> None:
         async with self._lock:
             now = time.monotonic()
-            fresh = now - self._fetched_at <= KEYS_AGE
-            if (kid in self._keys and fresh) or now - self._tried_at < KEYS_PAUSE:
+            if (kid in self._keys and not self._are_old()) or now - self._tried_at < KEYS_PAUSE:
                 return
             self._tried_at = now
             try:
@@ -90,7 +95,7 @@ class RemoteKeys:
                 answer.raise_for_status()
                 keys = parse_jwks(answer.content)
             except (httpx.HTTPError, ValueError):
-                return  # what is known stays good: auth may be restarting
+                return  # what is known stays good, for as long as auth is away
             if keys:
                 self._keys, self._fetched_at = keys, now
 

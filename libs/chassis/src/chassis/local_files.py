@@ -29,6 +29,9 @@ TEMPORARY = ".incoming"
 
 THREADS = 4
 
+MOVES = 100
+"""Tries to rename into a folder that others remove as empty at the same time; two are seldom needed."""
+
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
@@ -178,7 +181,10 @@ def _sync(file: BinaryIO) -> None:
 
 
 def _open_at(path: Path, start: int) -> BinaryIO:
-    file = path.open("rb")
+    try:
+        file = path.open("rb")
+    except NotADirectoryError:
+        raise FileNotFoundError from None  # below another object there is none
     file.seek(start)
     return file
 
@@ -195,16 +201,13 @@ def _stat(path: Path, key: str) -> StoredObject | None:
 
 def _move(temporary: Path, target: Path, root: Path) -> None:
     """Renames into place. A folder may be removed as empty between its making and the rename: then it is made again."""
-    while True:
-        _make_folders(target.parent, root)
-        try:
+    for _ in range(MOVES):
+        with suppress(FileNotFoundError):
+            _make_folders(target.parent, root)
             temporary.rename(target)
-        except FileNotFoundError:
-            if not temporary.exists():
-                raise
-            continue
-        break
-    _sync_folder(target.parent)
+            _sync_folder(target.parent)
+            return
+    raise OSError(errno.ESTALE, "the folders of the object are removed again and again")
 
 
 def _make_folders(folder: Path, root: Path) -> None:
