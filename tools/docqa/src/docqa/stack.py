@@ -213,16 +213,20 @@ class Stack:
             self._supervisor.keep(self.broker, then=self._follow_broker)
 
     async def _follow_broker(self) -> None:
-        """The broker listens elsewhere after each start: the services are restarted, in order, to hear of it."""
+        """It listens elsewhere after each start: the services are restarted to hear of it, the public one last."""
         assert self.broker is not None
         self.addresses.kafka = self.broker.bootstrap_servers
-        for service in self.services.values():
-            await self._supervisor.restart(service)
-            try:
-                await service.becomes_ready(self._ready_within)
-            except PlainError as error:
-                self._progress.notice(str(error))
-        self._progress.notice("everything is ready again")
+        try:
+            await _together(*(self._restart(self.services[name]) for name in BEHIND))
+            await self._restart(self.services["gateway"])
+        except PlainError as error:
+            self._progress.notice(str(error))
+        else:
+            self._progress.notice("everything is ready again")
+
+    async def _restart(self, service: Service) -> None:
+        await self._supervisor.restart(service)
+        await service.becomes_ready(self._ready_within)
 
 
 async def _together(*works: Coroutine[Any, Any, None]) -> None:
