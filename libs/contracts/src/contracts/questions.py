@@ -96,13 +96,17 @@ class AskToken(Response):
     text: str
 
 
+def _without_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain a NUL character")
+    return text
+
+
 def _title(text: str) -> str:
     trimmed = visible(text)
     if not trimmed:
         raise ValueError("must not be blank")
-    if "\x00" in trimmed:
-        raise ValueError("must not contain a NUL character")
-    return trimmed
+    return _without_nul(trimmed)
 
 
 class RenameChatRequest(Request):
@@ -115,7 +119,7 @@ class FeedbackRequest(Request):
     """`POST /api/chats/{id}/messages/{message_id}/feedback`."""
 
     rating: Literal["up", "down"]
-    comment: Annotated[str, Field(max_length=2000)] | None = None
+    comment: Annotated[str, Field(max_length=2000), AfterValidator(_without_nul)] | None = None
 
 
 class Feedback(Response):
