@@ -29,6 +29,7 @@ from messaging import fences
 from messaging.delivery import Delivery
 from messaging.outbox import Outbox
 from messaging.tables import JobRow, OutboxRow
+from messaging.transactions import Transactions
 from messaging.working import Worker
 from models.chat import Delta, Message, Usage
 from numpy.typing import NDArray
@@ -141,17 +142,21 @@ class Service:
 
     async def work(self, *kinds: str) -> None:
         """Do all jobs that are due, of these kinds or of all."""
-        tasks = []
-        for work in works(self.settings, self.sessions, Outbox("qa")):
-            if not kinds or work.kind in kinds:
-                worker = Worker(work, self.sessions)
-                tasks.append((worker, asyncio.create_task(worker.run())))
-                worker.wake()
-        while await self.due(kinds):  # noqa: ASYNC110 - what is waited for is in the database
-            await asyncio.sleep(0.005)
-        for worker, task in tasks:
-            worker.stop()
-            await task
+        transactions = Transactions(self.engine, self.sessions)
+        doing = [work for work in works(self.settings, self.sessions, Outbox("qa")) if not kinds or work.kind in kinds]
+        workers = [Worker(work, transactions) for work in doing]
+        tasks = [asyncio.create_task(worker.run()) for worker in workers]
+        try:
+            async with asyncio.timeout(20):
+                for worker in workers:
+                    worker.wake()
+                while await self.due(kinds):  # noqa: ASYNC110 - what is waited for is in the database
+                    await asyncio.sleep(0.005)
+        finally:
+            for worker in workers:
+                worker.stop()
+            await asyncio.gather(*tasks)
+            await transactions.close()
 
     async def due(self, kinds: Sequence[str] = ()) -> int:
         query = select(func.count()).where(
@@ -198,6 +203,8 @@ class Service:
         ids: Sequence[str] | None = None,
     ) -> None:
         """Vectors in the index, true or not."""
+        if not texts:
+            return
         self.shard(in_shard_of or owner).upsert(
             ids=list(ids or [chunk_id(document, version, ordinal) for ordinal in range(len(texts))]),
             embeddings=np.stack([vector_of(text) for text in texts]),

@@ -37,9 +37,10 @@ class Copied:
 class CopyPassages:
     """Brings the passages of one version into our own tables."""
 
-    def __init__(self, sessions: Sessions, store: ObjectStore) -> None:
+    def __init__(self, sessions: Sessions, store: ObjectStore, *, batch: int = BATCH) -> None:
         self._sessions = sessions
         self._store = store
+        self._batch = batch
 
     async def __call__(self, of: DocumentVersion, order: IndexOrder) -> Copied | None:
         """All batches but the last are committed, where nothing shows them yet; None if it has become too late.
@@ -62,7 +63,7 @@ class CopyPassages:
             if header is None:
                 header = parse_header(line)
                 continue
-            if len(batch) == BATCH:
+            if len(batch) == self._batch:
                 if not await self._write(of, batch):
                     return None
                 batch = []
