@@ -7,7 +7,7 @@ from chassis.database import Sessions
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.errors import BadCredentials
-from auth.passwords import Comparison, Passwords
+from auth.passwords import Passwords
 from auth.tables import UserRow
 from auth.throttling import Throttle, account_of
 
@@ -43,16 +43,14 @@ class Prove:
             user = await find(session)
         comparison = await self._passwords.compare(password, user.password_hash if user else None)
         async with self._sessions.begin() as session:
-            await self._throttle.lock(session, account)
+            failures = await self._throttle.lock(session, account)
             known = await find(session) if comparison.right else None
             if known is None:
                 await self._throttle.count(session, account)
             else:
-                await self._accept(session, known, comparison=comparison, account=account)
+                if failures:
+                    await self._throttle.forget(session, account)
+                if comparison.fresh_hash is not None:
+                    known.password_hash = comparison.fresh_hash
                 return await then(session, known)
         raise BadCredentials
-
-    async def _accept(self, session: AsyncSession, user: UserRow, *, comparison: Comparison, account: bytes) -> None:
-        await self._throttle.forget(session, account)
-        if comparison.fresh_hash is not None:
-            user.password_hash = comparison.fresh_hash

@@ -19,8 +19,8 @@ class Throttle:
     failures: int
     window: timedelta
 
-    async def refuse_if_used_up(self, session: AsyncSession, account: bytes) -> None:
-        """Raises `TooManyFailures`."""
+    async def refuse_if_used_up(self, session: AsyncSession, account: bytes) -> int:
+        """How many failures there are. Raises `TooManyFailures`."""
         counting = (
             select(LoginFailureRow.failed_at)
             .where(LoginFailureRow.account == account, LoginFailureRow.failed_at > func.now() - self.window)
@@ -32,17 +32,18 @@ class Throttle:
         count, seconds = (await session.execute(select(func.count(), remaining).select_from(counting))).one()
         if count >= self.failures:
             raise TooManyFailures(retry_after=float(seconds))
+        return int(count)
 
-    async def lock(self, session: AsyncSession, account: bytes) -> None:
+    async def lock(self, session: AsyncSession, account: bytes) -> int:
         """Verdicts about one account come one after another: of guesses made at once, only so many learn anything.
 
-        Raises `TooManyFailures`.
+        How many failures there are. Raises `TooManyFailures`.
         """
         await session.execute(
             text("SELECT pg_advisory_xact_lock(:account)"),
             {"account": int.from_bytes(account[:8], "big", signed=True)},
         )
-        await self.refuse_if_used_up(session, account)
+        return await self.refuse_if_used_up(session, account)
 
     async def count(self, session: AsyncSession, account: bytes) -> None:
         """One more failure."""
