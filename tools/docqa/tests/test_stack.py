@@ -306,3 +306,10 @@ async def test_a_second_stop_ends_at_once(light, data: Path, left_running: Left)
     stack.kill()
     await asyncio.wait_for(stopping, 5)
     assert left_running() == []
+
+
+async def test_a_stack_that_was_stopped_can_be_started_again(light, data: Path) -> None:
+    stack = Stack(data, port=ports.free(1)[0], user=light)
+    for _ in range(2):
+        async with stack:
+            assert (await told(stack.url))["PID"]

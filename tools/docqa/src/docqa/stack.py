@@ -44,7 +44,7 @@ class Stack:
         progress: Progress | None = None,
         ready_within: float = READY_WITHIN,
     ) -> None:
-        self._data = data
+        self.data = data
         self._port = port
         self._user = dict(os.environ) if user is None else dict(user)
         self._progress = progress or Silent()
@@ -122,7 +122,7 @@ class Stack:
         chosen = ports.free(len(environment.SERVICES), but=self._port)
         port = self._port or chosen.pop()
         ports.check_public(host, port)
-        self._folder = folder = DataFolder.open(self._data)
+        self._folder = folder = DataFolder.open(self.data)
         self._addresses = environment.Addresses(
             ports={**dict(zip(BEHIND, chosen, strict=False)), "gateway": port},
             object_store=folder.objects.as_uri(),
