@@ -1,18 +1,27 @@
 """A gateway on a real database and a real folder, before services that say what a test tells them to say."""
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import gateway.tables
 import httpx
+import messaging.tables
 import pytest
+import pytest_asyncio
+from chassis import migrating
 from chassis.database import create_engine, create_sessions
 from chassis.objects import LocalFiles
 from gateway.main import create_app
 from gateway.settings import GatewaySettings
+from sqlalchemy import text
 
 from .front_door import Behind, Gateway, Person
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates takes longer than most tests
+TABLES = (messaging.tables.metadata, gateway.tables.metadata)
 
 
 @pytest.fixture
@@ -20,11 +29,31 @@ def behind(keys: Any) -> Behind:
     return Behind(jwks=keys.jwks)
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_database(postgres: Any) -> str:
+    """One database for all tests that leave its schema alone; each finds it empty."""
+    await postgres.create_role("gateway")
+    await postgres.create_database("gateway_shared", owner="gateway")
+    url: str = postgres.url("gateway_shared", "gateway")
+    await migrating.upgrade("gateway", url)
+    return url
+
+
 @pytest.fixture
-async def settings(database: Any, tmp_path: Path) -> GatewaySettings:
+async def database_url(shared_database: str) -> str:
+    engine = create_engine(shared_database)
+    async with engine.begin() as connection:
+        tables = [table.name for metadata in TABLES for table in metadata.sorted_tables]
+        await connection.execute(text(f"TRUNCATE {', '.join(tables)}"))
+    await engine.dispose()
+    return shared_database
+
+
+@pytest.fixture
+async def settings(database_url: str, tmp_path: Path) -> GatewaySettings:
     return GatewaySettings(
         port=0,
-        database_url=await database("gateway"),
+        database_url=database_url,
         kafka="127.0.0.1:1",
         auth_url="http://auth",
         qa_url="http://qa",
@@ -47,7 +76,8 @@ async def start(settings: GatewaySettings, behind: Behind, token_for: Any, tmp_p
     def begin(*, http: httpx.AsyncClient | None = None, **changes: Any) -> Gateway:
         own = settings.model_copy(update=changes)
         to_services = http or httpx.AsyncClient(
-            mounts={f"http://{name}": httpx.ASGITransport(behind.app(name)) for name in ("auth", "qa", "ingest")}
+            verify=NO_TLS,
+            mounts={f"http://{name}": httpx.ASGITransport(behind.app(name)) for name in ("auth", "qa", "ingest")},
         )
         app = create_app(own, http=to_services)
         engine = create_engine(own)

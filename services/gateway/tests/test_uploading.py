@@ -381,7 +381,15 @@ async def test_a_full_store_is_a_503_and_leaves_nothing(gateway: Gateway, ada: P
     assert await gateway.objects() == []
 
 
-async def test_a_refused_transaction_leaves_no_object(gateway: Gateway, ada: Person) -> None:
+@pytest.fixture
+async def alterable(start: Any, database: Any) -> Gateway:
+    """A gateway whose database a test may spoil."""
+    gateway: Gateway = start(database_url=await database("gateway"))
+    return gateway
+
+
+async def test_a_refused_transaction_leaves_no_object(alterable: Gateway) -> None:
+    gateway, ada = alterable, alterable.people(None)
     async with gateway.sessions.begin() as session:
         await session.execute(text("ALTER TABLE document_events ADD CONSTRAINT never CHECK (version < 0)"))
 
@@ -392,8 +400,9 @@ async def test_a_refused_transaction_leaves_no_object(gateway: Gateway, ada: Per
     assert (await ada.http.get("/api/docs")).json()["items"] == []
 
 
-async def test_where_the_database_is_lost_the_objects_wait_for_housekeeping(gateway: Gateway, ada: Person) -> None:
+async def test_where_the_database_is_lost_the_objects_wait_for_housekeeping(alterable: Gateway) -> None:
     """Whoever cannot know whether the commit happened must not remove what may have been promised."""
+    gateway, ada = alterable, alterable.people(None)
     async with gateway.sessions.begin() as session:
         await session.execute(
             text(
