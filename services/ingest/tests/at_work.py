@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID, uuid4
 
-from chassis.database import Sessions
-from chassis.objects import ObjectStore
+from chassis.database import create_sessions
+from chassis.local_files import LocalFiles
 from contracts.chunks_file import Chunk, parse_chunks
 from contracts.envelope import Envelope
 from contracts.facts import (
@@ -23,18 +23,18 @@ from contracts.facts import (
 from contracts.objects import About, about_key, chunks_key, document_prefix, raw_key
 from ingest.main import works
 from ingest.readers import Readers
-from ingest.settings import IngestSettings
+from ingest.settings import LONGEST_LEASE, IngestSettings
 from ingest.subscribers import Subscribers
 from ingest.tables import DocumentChunk, SplitVersion
-from messaging import finishing, taking
-from messaging.handling import Handling
+from messaging import fences, finishing, taking
+from messaging.delivery import Delivery
 from messaging.jobs import Job
 from messaging.outbox import Outbox
-from messaging.records import Record
 from messaging.tables import FenceRow, JobRow, OutboxRow
-from messaging.working import Worker
+from messaging.transactions import Transactions
 from messaging.workers import Work
 from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 FactT = TypeVar("FactT", bound=Fact)
 
@@ -87,34 +87,34 @@ class Document:
 class AtWork:
     """Ingest with its handlers and its workers."""
 
-    def __init__(self, settings: IngestSettings, sessions: Sessions, store: ObjectStore, readers: Readers) -> None:
+    def __init__(self, settings: IngestSettings, engine: AsyncEngine, store: LocalFiles, readers: Readers) -> None:
         self.settings = settings
-        self.sessions = sessions
+        self.engine = engine
+        self.sessions = create_sessions(engine)
         self.store = store
         self.readers = readers
         outbox = Outbox("ingest")
         (subscription,) = Subscribers(outbox).subscriptions()
-        self._handling = Handling(subscription, sessions, wake=self._wake)
-        self.works: dict[str, Work] = {
-            work.kind: work for work in works(settings, sessions, store=store, readers=readers, outbox=outbox)
-        }
-        self.workers: dict[str, Worker] = {}
-        self._offset = 0
+        self._handlers = subscription.handlers
+        self._works = works(settings, self.sessions, store=store, readers=readers, outbox=outbox)
+        self._worked: list[str] = []
+
+    def work(self, kind: str) -> Work:
+        return next(work for work in self._works if work.kind == kind)
 
     @asynccontextmanager
     async def working(self, *kinds: str) -> AsyncIterator[None]:
         """Have jobs of these kinds done, or of all."""
-        self.workers = {kind: Worker(self.works[kind], self.sessions, self._wake) for kind in kinds or self.works}
-        running = [asyncio.create_task(worker.run()) for worker in self.workers.values()]
-        pulse = asyncio.create_task(self._pulse())
-        try:
+        self._worked = list(kinds) or [work.kind for work in self._works]
+        delivery = Delivery(
+            "ingest",
+            self.settings,
+            self.engine,
+            sessions=self.sessions,
+            works=[self.work(kind) for kind in self._worked],
+        )
+        async with delivery.running():
             yield
-        finally:
-            pulse.cancel()
-            for worker in self.workers.values():
-                worker.stop()
-            await asyncio.wait(running)
-            self.workers = {}
 
     async def store_upload(self, document: Document) -> None:
         about = About(
@@ -133,14 +133,10 @@ class AtWork:
         await self.store.put(key, pieces())
 
     async def hear(self, *facts: Fact) -> None:
-        """What the gateway, the embedder or qa said; each is one record."""
+        """What the gateway, the embedder or qa said: each in a transaction, with its fence locked."""
         for fact in facts:
-            body = Envelope.wrap(fact, event_id=uuid4(), source="test", time=datetime.now(UTC)).to_bytes()
-            self._offset += 1
-            record = Record(fact.topic.name, 0, self._offset, key=fact.subject.encode(), value=body)
-            await self._handling.handle(record)
-            for worker in self.workers.values():
-                worker.look_at_fences(fact.subject)
+            async with self.sessions.begin() as session:
+                await self._handlers[type(fact)](session, await fences.lock(session, fact.subject), fact)
 
     async def upload(self, document: Document, *, version: int = 1) -> None:
         """Store it, hear of it, and have it read."""
@@ -155,6 +151,12 @@ class AtWork:
             while await self._busy():
                 await asyncio.sleep(0.01)
 
+    async def has_said(self, kind: type[FactT], within: float = 20) -> None:
+        """Wait until ingest has said something of this kind."""
+        async with asyncio.timeout(within):
+            while not await self.said(kind):
+                await asyncio.sleep(0.01)
+
     async def make_due(self, kind: str, part: int | None = None) -> None:
         """Let the time come for the jobs of this kind."""
         where = [JobRow.kind == kind, JobRow.state == "waiting"]
@@ -162,7 +164,7 @@ class AtWork:
             where.append(JobRow.part == part)
         async with self.sessions.begin() as session:
             await session.execute(update(JobRow).where(*where).values(available_at=func.now()))
-        self._wake(kind)
+            await session.execute(select(func.pg_notify("jobs", kind)))
 
     async def said(self, kind: type[FactT]) -> list[FactT]:
         """What ingest has said of this kind, in order."""
@@ -211,21 +213,10 @@ class AtWork:
         _, lines = content.split(b"\n", 1)
         return parse_chunks(lines)
 
-    def _wake(self, kind: str) -> None:
-        if kind in self.workers:
-            self.workers[kind].wake()
-
-    async def _pulse(self) -> None:
-        while True:
-            async with self.sessions.begin() as session:
-                for kind in await taking.pulse(session, list(self.workers)):
-                    self._wake(kind)
-            await asyncio.sleep(0.1)
-
     async def _busy(self) -> bool:
         due = (JobRow.state == "running") | ((JobRow.state == "waiting") & (JobRow.available_at <= func.now()))
         async with self.sessions() as session:
-            return bool(await session.scalar(select(select(JobRow).where(due, JobRow.kind.in_(self.workers)).exists())))
+            return bool(await session.scalar(select(select(JobRow).where(due, JobRow.kind.in_(self._worked)).exists())))
 
 
 @dataclass
@@ -237,29 +228,31 @@ class Zombie:
     finish: finishing.Act | None = None
 
     @classmethod
-    async def take(cls, at_work: AtWork) -> "Zombie":
-        work = at_work.works["parse"]
+    async def take(cls, at_work: AtWork, kind: str = "parse") -> "Zombie":
         async with at_work.sessions.begin() as session:
-            (taken,), _ = await taking.take(session, kind="parse", lease=work.lease, most=1, with_fence=True)
+            (taken,), _ = await taking.take(session, kind=kind, lease=LONGEST_LEASE, most=1)
         return cls(at_work, taken.job)
 
     async def lose_lease(self) -> None:
+        """Let its time run out: the job waits for somebody else."""
         async with self.at_work.sessions.begin() as session:
             past = func.now() - timedelta(seconds=1)
-            await session.execute(update(JobRow).where(JobRow.kind == "parse").values(lease_until=past))
-            await taking.pulse(session, ["parse"])
+            await session.execute(update(JobRow).where(JobRow.kind == self.job.kind).values(lease_until=past))
+            await taking.pulse(await session.connection(), [self.job.kind])
 
     async def write(self) -> None:
-        """Read the document and store its chunks file."""
-        self.finish = await self.at_work.works["parse"].run(self.job)
+        """Do the work, up to the final transaction."""
+        self.finish = await self.at_work.work(self.job.kind).run(self.job)
 
     async def conclude(self) -> finishing.Ending:
         """Try the final transaction, and clear up as the harness does."""
         assert self.finish is not None
-        work = self.at_work.works["parse"]
+        work = self.at_work.work(self.job.kind)
+        transactions = Transactions(self.at_work.engine, self.at_work.sessions)
         ended = await finishing.end(
-            self.at_work.sessions, self.job, state="done", act=self.finish, heeds_fence=work.heeds_fence
+            transactions, self.job, state="done", act=self.finish, heeds_fence=work.heeds_fence
         )
+        await transactions.close()
         if ended.ending in (finishing.Ending.LOST, finishing.Ending.LOST_AND_LATE):
             await work.lost(self.job)
         if ended.ending in (finishing.Ending.LATE, finishing.Ending.LOST_AND_LATE):

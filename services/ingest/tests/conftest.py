@@ -3,14 +3,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
-from chassis.database import Sessions, create_engine, create_sessions
+from chassis.database import create_engine
 from chassis.objects import LocalFiles
 from ingest.extracting import Extraction
 from ingest.limits import Limits
 from ingest.readers import Readers
 from ingest.reading import PDF, Engine
 from ingest.settings import IngestSettings
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.tests.at_work import AtWork
 
@@ -57,11 +57,11 @@ async def database_url(database: Callable[[str], Awaitable[str]]) -> str:
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> IngestSettings:
+def settings(database_url: str, kafka: str, tmp_path: Path) -> IngestSettings:
     return IngestSettings(
         port=0,
         database_url=database_url,
-        kafka="127.0.0.1:1",
+        kafka=kafka,
         auth_url="http://127.0.0.1:1",
         object_store=f"file://{tmp_path}/objects",
         chunk_size=200,
@@ -70,12 +70,12 @@ def settings(database_url: str, tmp_path: Path) -> IngestSettings:
 
 
 @pytest.fixture
-async def sessions(database_url: str) -> AsyncIterator[Sessions]:
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     engine = create_engine(database_url)
-    yield create_sessions(engine)
+    yield engine
     await engine.dispose()
 
 
 @pytest.fixture
-def ingest(settings: IngestSettings, sessions: Sessions, object_store: LocalFiles, readers: Readers) -> AtWork:
-    return AtWork(settings, sessions, object_store, readers)
+def ingest(settings: IngestSettings, engine: AsyncEngine, object_store: LocalFiles, readers: Readers) -> AtWork:
+    return AtWork(settings, engine, object_store, readers)

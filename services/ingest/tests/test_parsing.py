@@ -206,7 +206,7 @@ async def test_a_stored_file_that_is_not_the_accepted_one_is_tried_again_and_the
 
     (failed,) = await ingest.said(DocumentFailed)
     assert (failed.code, failed.retryable) == ("storage.corrupt", True)
-    assert (await ingest.job(document)).attempt == ingest.works["parse"].max_tries
+    assert (await ingest.job(document)).attempt == ingest.work("parse").max_tries
 
 
 async def test_a_missing_file_is_tried_again_and_then_given_up(ingest: AtWork) -> None:
@@ -311,7 +311,7 @@ async def test_no_scratch_is_left(ingest: AtWork) -> None:
 async def test_a_full_store_is_waited_for(ingest: AtWork, readers: Readers, object_store: LocalFiles) -> None:
     document = a_text()
     full = FullOnce(object_store)
-    at_work = AtWork(ingest.settings, ingest.sessions, full, readers)
+    at_work = AtWork(ingest.settings, ingest.engine, full, readers)
     await at_work.store_upload(document)
     full.is_full = True
     async with at_work.working():

@@ -27,9 +27,10 @@ def read(cursor: str) -> Place:
         version, ordinal = (int(part) for part in told.split(":"))
     except ValueError:
         raise _refused() from None
-    if not (0 < version <= _LARGEST and 0 <= ordinal <= _LARGEST):
+    place = Place(version, ordinal)
+    if not (0 < version <= _LARGEST and 0 <= ordinal <= _LARGEST) or write(place) != cursor:
         raise _refused()
-    return Place(version, ordinal)
+    return place
 
 
 def _refused() -> ProblemError:

@@ -137,8 +137,9 @@ class Purge(Work):
     kind = "purge"
     max_tries = None
     concurrency = 4
-    # Whoever still works on it sees the fence within milliseconds.
+    # Whoever still works on it sees the fence within milliseconds, or has died and holds its lease for half a minute.
     backoff = timedelta(milliseconds=250)
+    backoff_ceiling = timedelta(seconds=15)
 
     def __init__(self, sessions: Sessions, *, store: ObjectStore, outbox: Outbox) -> None:
         self._sessions = sessions
