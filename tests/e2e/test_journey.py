@@ -10,7 +10,7 @@ from docqa.stack import Stack
 
 from tests.e2e.person import Event, Person
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 PLANETS = [
     "The survey of the outer stations begins with a list of the crews. This page holds no figures.",

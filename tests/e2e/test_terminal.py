@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from docqa.stack import Stack
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 PAGES = [
     "The observatory of Calder Hill was opened to the public in spring.",
