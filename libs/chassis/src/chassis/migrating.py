@@ -5,6 +5,7 @@ A service carries its migrations inside its package (`<service>/migrations/`), s
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from alembic import command, context
 from alembic.config import Config
+from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.runtime.environment import NameFilterParentNames, NameFilterType
@@ -38,6 +40,26 @@ class WrongSchema(Exception):
         super().__init__(f"{service} cannot start: {reason}")
         self.service = service
         self.reason = reason
+
+
+class Postgresql(PostgresqlImpl):
+    """Alembic asks PostgreSQL whether the values of two defaults are the same, which those of `random()` never are."""
+
+    __dialect__ = "postgresql"  # registers it in the place of Alembic's own
+
+    def compare_server_default(
+        self,
+        inspector_column: Any,
+        metadata_column: Any,
+        rendered_metadata_default: Any,
+        rendered_inspector_default: Any,
+    ) -> bool:
+        if _plain(str(rendered_metadata_default)) == _plain(str(rendered_inspector_default)):
+            return False
+        differs = super().compare_server_default(  # type: ignore[no-untyped-call]
+            inspector_column, metadata_column, rendered_metadata_default, rendered_inspector_default
+        )
+        return bool(differs)
 
 
 def run_env(metadata: MetaData | Sequence[MetaData]) -> None:
@@ -122,6 +144,11 @@ def _migrate(connection: Connection, targets: list[MetaData]) -> None:
 def _is_ours(name: str | None, kind: NameFilterType, parents: NameFilterParentNames) -> bool:
     del parents
     return not (kind == "table" and name == FLOOR.name)
+
+
+def _plain(expression: str) -> str:
+    """Without the casts and brackets that PostgreSQL adds."""
+    return re.sub(r"::[a-z ]+|[()'\s]", "", expression.casefold())
 
 
 async def _run(service: str, url: str, run: Callable[[Config], None]) -> None:
