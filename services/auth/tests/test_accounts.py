@@ -271,3 +271,25 @@ async def test_several_replicas_agree_on_who_is_deleted(
     await close(auth, ada)
 
     assert (await other.get("/api/auth/me", headers=ada.headers)).status_code == 401
+
+
+async def test_no_secret_is_logged(
+    auth: httpx.AsyncClient, sign_up, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    person = await sign_up(password="canary in a password")
+    made = (await auth.post("/api/auth/keys", json={"name": "script"}, headers=person.headers)).json()
+    await auth.post("/internal/keys/exchange", json={"key": made["key"]})
+    for body in ({"refresh_token": person.tokens["refresh_token"]}, {"refresh_token": "canary-token"}):
+        await auth.post("/api/auth/refresh", json=body)
+        await auth.post("/api/auth/refresh", json=body)
+    for password in ("canary in a wrong password", "canary\x00"):
+        await auth.post("/api/auth/login", json={"email": person.email, "password": password})
+        await auth.post("/api/auth/signup", json={"email": person.email, "password": password})
+        await auth.post("/api/auth/token", data={"username": person.email, "password": password})
+    await auth.get("/api/auth/me", headers={"Authorization": "Bearer canary"})
+
+    out, err = capfd.readouterr()
+    logged = out + err + caplog.text
+    assert "/api/auth/login" in logged
+    for secret in ("canary", person.tokens["access_token"], person.tokens["refresh_token"], made["key"]):
+        assert secret not in logged
