@@ -482,3 +482,7 @@ class Terminal:
         while text not in self.shown:
             self.shown += os.read(self._master, 4096).decode()
         _, _, self.shown = self.shown.partition(text)
+
+
+def test_the_version_is_told(docqa: Any) -> None:
+    assert docqa("--version").out.startswith("docqa ")

@@ -21,8 +21,20 @@ Data = Annotated[
 Port = Annotated[int, typer.Option("--port", envvar="DOCQA_PORT", min=1, max=65535, help="Public port.")]
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"docqa {version('docqa')}")
+        raise typer.Exit
+
+
 @commands.callback()
-def _begin() -> None:
+def _begin(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell it and end.")
+    ] = False,
+) -> None:
     from docqa.environment import adopt_file
 
     adopt_file()

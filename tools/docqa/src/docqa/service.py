@@ -18,6 +18,7 @@ MIGRATED_WITHIN = 240.0
 STOPPED_WITHIN = 32.0
 LOOK_EVERY = 0.1
 LAST_LINES = 12
+LONGEST_LINE = 400  # a traceback in JSON is one line
 
 
 class Service:
@@ -87,6 +88,7 @@ class Service:
 def last_words(log: Path, lines: int = LAST_LINES) -> str:
     """The end of a log, for the message that points to it."""
     try:
-        return "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-lines:])
+        ends = log.read_text("utf-8", errors="replace").splitlines()[-lines:]
     except OSError:
         return ""
+    return "\n".join(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …" for line in ends)

@@ -16,7 +16,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def run(data: Path, port: int, console: Console) -> None:
     """Returns after a clean stop; raises `PlainError` if it could not start, and then nothing is left running."""
-    asyncio.run(serve(data, port, console))
+    asyncio.run(serve(data.expanduser().resolve(), port, console))
 
 
 async def serve(data: Path, port: int, console: Console) -> None:

@@ -32,9 +32,10 @@ def short_folder(owner_folder: Path) -> Path:
 
 
 def _candidates() -> list[Path]:
+    # The runtime folder last: it is taken away when its user logs out, and a stack may go on without a terminal.
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    own = [Path(runtime)] if runtime else []
-    return list(dict.fromkeys([*own, Path(tempfile.gettempdir()), Path("/tmp")]))  # noqa: S108
+    last = [Path(runtime)] if runtime else []
+    return list(dict.fromkeys([Path(tempfile.gettempdir()), Path("/tmp"), *last]))  # noqa: S108
 
 
 def _is_ours(folder: Path) -> bool:
