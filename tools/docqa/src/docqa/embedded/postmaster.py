@@ -11,6 +11,7 @@ from pathlib import Path
 from docqa.embedded.failures import PostgresUnavailable
 
 LEFTOVER_WITHIN = 20.0
+PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ async def end_leftover(data: Path) -> None:
         if time.monotonic() > deadline:
             raise PostgresUnavailable(f"another server works on {data} (process {servers[0]}) and does not end")
         await asyncio.sleep(0.1)
+    if not PROC.is_dir():
+        return  # who it is cannot be told here: PostgreSQL decides for itself whether the file is stale
     named = read(data).pid
     if named is not None and _exists(named):
         (data / "postmaster.pid").unlink(missing_ok=True)
@@ -53,11 +56,10 @@ async def end_leftover(data: Path) -> None:
 
 def processes_in(data: Path) -> list[int]:
     """The processes whose working directory is the data folder: every PostgreSQL process is at home there."""
-    proc = Path("/proc")
-    if not proc.is_dir():
+    if not PROC.is_dir():
         return []
     found = []
-    for entry in proc.iterdir():
+    for entry in PROC.iterdir():
         if not entry.name.isdigit():
             continue
         try:
