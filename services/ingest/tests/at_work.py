@@ -1,6 +1,5 @@
 """Ingest on a real database and a real object store, without a broker: facts are handed to its handlers one by one."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from contracts.facts import (
     DocumentReady,
     DocumentUploaded,
     Fact,
+    Stage,
 )
 from contracts.objects import About, about_key, chunks_key, document_prefix, raw_key
 from ingest.main import works
@@ -35,6 +35,10 @@ from messaging.transactions import Transactions
 from messaging.workers import Work
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.ingest.tests.waiting import until
+
+DELETION = UUID(int=7)
 
 FactT = TypeVar("FactT", bound=Fact)
 
@@ -53,12 +57,12 @@ class Document:
     def digest(self) -> str:
         return sha256(self.raw).hexdigest()
 
-    def uploaded(self, *, version: int = 1, round: int = 0) -> DocumentUploaded:
+    def uploaded(self, *, version: int = 1, asked: int = 0) -> DocumentUploaded:
         return DocumentUploaded(
             document_id=self.id,
             owner_id=self.owner,
             version=version,
-            round=round,
+            round=asked,
             media_type=self.media_type,
             size_bytes=len(self.raw),
             sha256=self.digest,
@@ -67,20 +71,20 @@ class Document:
     def ready(self, version: int = 1) -> DocumentReady:
         return DocumentReady(document_id=self.id, owner_id=self.owner, version=version, chunk_count=1, pages=1)
 
-    def failed(self, version: int = 1, *, stage: str = "embedder") -> DocumentFailed:
+    def failed(self, version: int = 1, *, stage: Stage = "embedder") -> DocumentFailed:
         return DocumentFailed(
             document_id=self.id,
             owner_id=self.owner,
             version=version,
-            stage=stage,  # type: ignore[arg-type]
+            stage=stage,
             code="provider.unavailable",
             detail="The provider is away.",
             retryable=True,
         )
 
-    def deleted(self, *, version: int = 1, round: int = 0, deletion: UUID = UUID(int=7)) -> DocumentDeleted:
+    def deleted(self, *, version: int = 1, asked: int = 0) -> DocumentDeleted:
         return DocumentDeleted(
-            document_id=self.id, owner_id=self.owner, version=version, round=round, deletion_id=deletion
+            document_id=self.id, owner_id=self.owner, version=version, round=asked, deletion_id=DELETION
         )
 
 
@@ -145,17 +149,13 @@ class AtWork:
         async with self.working():
             await self.settled()
 
-    async def settled(self, within: float = 20) -> None:
+    async def settled(self, within: float = 30) -> None:
         """Wait until nothing is being done and nothing is due."""
-        async with asyncio.timeout(within):
-            while await self._busy():
-                await asyncio.sleep(0.01)
+        await until(self._is_settled, within)
 
-    async def has_said(self, kind: type[FactT], within: float = 20) -> None:
+    async def has_said(self, kind: type[FactT], within: float = 30) -> None:
         """Wait until ingest has said something of this kind."""
-        async with asyncio.timeout(within):
-            while not await self.said(kind):
-                await asyncio.sleep(0.01)
+        await until(lambda: self.said(kind), within)
 
     async def make_due(self, kind: str, part: int | None = None) -> None:
         """Let the time come for the jobs of this kind."""
@@ -213,10 +213,11 @@ class AtWork:
         _, lines = content.split(b"\n", 1)
         return parse_chunks(lines)
 
-    async def _busy(self) -> bool:
+    async def _is_settled(self) -> bool:
         due = (JobRow.state == "running") | ((JobRow.state == "waiting") & (JobRow.available_at <= func.now()))
         async with self.sessions() as session:
-            return bool(await session.scalar(select(select(JobRow).where(due, JobRow.kind.in_(self._worked)).exists())))
+            due_jobs = select(JobRow).where(due, JobRow.kind.in_(self._worked))
+            return not await session.scalar(select(due_jobs.exists()))
 
 
 @dataclass
@@ -249,9 +250,7 @@ class Zombie:
         assert self.finish is not None
         work = self.at_work.work(self.job.kind)
         transactions = Transactions(self.at_work.engine, self.at_work.sessions)
-        ended = await finishing.end(
-            transactions, self.job, state="done", act=self.finish, heeds_fence=work.heeds_fence
-        )
+        ended = await finishing.end(transactions, self.job, state="done", act=self.finish, heeds_fence=work.heeds_fence)
         await transactions.close()
         if ended.ending in (finishing.Ending.LOST, finishing.Ending.LOST_AND_LATE):
             await work.lost(self.job)

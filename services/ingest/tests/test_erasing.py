@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
 from chassis.objects import LocalFiles
@@ -14,7 +13,7 @@ from ingest.readers import Readers
 from ingest.settings import LONGEST_LEASE
 from messaging.finishing import Ending
 
-from services.ingest.tests.at_work import AtWork, Document, Zombie
+from services.ingest.tests.at_work import DELETION, AtWork, Document, Zombie
 from tests.samples import hostile
 
 LONG = "\n\n".join(f"Paragraph {number} of a text with some length to it." for number in range(60)).encode()
@@ -46,7 +45,7 @@ async def test_a_deleted_document_is_erased_and_counted(ingest: AtWork) -> None:
         owner_id=document.owner,
         version=1,
         attempt=1,
-        deletion_id=UUID(int=7),
+        deletion_id=DELETION,
         service="ingest",
         erased=chunks + 1,
         remaining=0,
@@ -102,7 +101,9 @@ async def test_an_upload_that_is_heard_after_the_deletion_is_not_read(ingest: At
     assert {job.kind for job in await ingest.jobs(document)} == {"purge"}
 
 
-async def test_a_deletion_while_parsing_leaves_nothing(ingest: AtWork, readers: Readers, object_store: LocalFiles) -> None:
+async def test_a_deletion_while_parsing_leaves_nothing(
+    ingest: AtWork, readers: Readers, object_store: LocalFiles
+) -> None:
     document = a_text()
     gate = Gate(object_store)
     at_work = AtWork(ingest.settings, ingest.engine, gate, readers)
@@ -186,7 +187,7 @@ async def test_a_redelivered_deletion_changes_nothing_and_a_new_round_is_answere
     document = a_text()
     await ingest.upload(document)
     await purge(ingest, document)
-    await ingest.hear(document.deleted(), document.deleted(round=1), document.deleted(round=1))
+    await ingest.hear(document.deleted(), document.deleted(asked=1), document.deleted(asked=1))
 
     receipt, again = await ingest.said(DocumentPurged)
     assert again == receipt.model_copy(update={"round": 1})
@@ -196,12 +197,14 @@ async def test_a_redelivered_deletion_changes_nothing_and_a_new_round_is_answere
 async def test_a_deletion_is_never_answered_with_an_outcome_of_the_parsing(ingest: AtWork) -> None:
     document = a_text()
     await ingest.upload(document)
-    await ingest.hear(document.deleted(round=5))
+    await ingest.hear(document.deleted(asked=5))
 
     assert [fact.round for fact in await ingest.said(DocumentChunked)] == [0]
 
 
-async def test_a_purge_that_was_interrupted_still_counts_what_there_was(ingest: AtWork, object_store: LocalFiles) -> None:
+async def test_a_purge_that_was_interrupted_still_counts_what_there_was(
+    ingest: AtWork, object_store: LocalFiles
+) -> None:
     document = a_text()
     await ingest.upload(document)
     chunks = len(await ingest.rows(document))

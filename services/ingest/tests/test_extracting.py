@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 
-import hostile
 import pytest
 from contracts.chunks_file import parse_chunk, parse_header
 from ingest.chunk_rows import ChunkRow, pack, unpack
@@ -13,6 +12,8 @@ from ingest.extracting import Extracted, Extraction, extract
 from ingest.limits import Limits
 from ingest.reading import Engine, read_pdf
 from ingest.verdicts import Refused, Verdict
+
+from tests.samples import hostile
 
 Order = Callable[..., Extraction]
 Pdf = Callable[[list[str]], bytes]

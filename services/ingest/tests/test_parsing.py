@@ -106,8 +106,8 @@ async def test_a_redelivered_upload_changes_nothing(ingest: AtWork) -> None:
 async def test_a_new_round_is_answered_with_the_outcome_once(ingest: AtWork) -> None:
     document = a_text()
     await ingest.upload(document)
-    await ingest.hear(document.uploaded(round=1), document.uploaded(round=1), document.uploaded(round=3))
-    await ingest.hear(document.uploaded(round=2))
+    await ingest.hear(document.uploaded(asked=1), document.uploaded(asked=1), document.uploaded(asked=3))
+    await ingest.hear(document.uploaded(asked=2))
 
     first, *again = await ingest.said(DocumentChunked)
     assert again == [first.model_copy(update={"round": asked}) for asked in (1, 3)]
@@ -116,7 +116,7 @@ async def test_a_new_round_is_answered_with_the_outcome_once(ingest: AtWork) -> 
 async def test_a_failure_is_said_again_in_a_new_round(ingest: AtWork) -> None:
     document = Document(hostile.header_only())
     await ingest.upload(document)
-    await ingest.hear(document.uploaded(round=1))
+    await ingest.hear(document.uploaded(asked=1))
 
     first, again = await ingest.said(DocumentFailed)
     assert again == first.model_copy(update={"round": 1})
@@ -125,7 +125,7 @@ async def test_a_failure_is_said_again_in_a_new_round(ingest: AtWork) -> None:
 async def test_a_round_while_the_job_is_held_adds_nothing(ingest: AtWork) -> None:
     document = a_text()
     await ingest.store_upload(document)
-    await ingest.hear(document.uploaded(), document.uploaded(round=1))
+    await ingest.hear(document.uploaded(), document.uploaded(asked=1))
     async with ingest.working():
         await ingest.settled()
 
@@ -136,7 +136,7 @@ async def test_an_upload_first_heard_in_a_later_round_is_answered_in_that_round(
     document = a_text()
     await ingest.store_upload(document)
     async with ingest.working():
-        await ingest.hear(document.uploaded(round=2))
+        await ingest.hear(document.uploaded(asked=2))
         await ingest.settled()
 
     assert {fact.round for fact in await ingest.all_said() if isinstance(fact, DocumentChunked)} == {2}

@@ -9,27 +9,24 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
-import hostile
 import pytest
 from chassis.failures import Permanent, Transient
-from ingest.extracting import Extracted, Extraction
+from ingest.extracting import Extraction
 from ingest.limits import Limits
 from ingest.readers import Readers
 from ingest.reading import Engine
 from ingest.verdicts import Verdict
+
+from services.ingest.tests.waiting import children, is_gone, proc, until
+from tests.samples import hostile
 
 Order = Callable[..., Extraction]
 Pdf = Callable[[list[str]], bytes]
 
 
 _SLOW = hostile.endless_text(100)
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def nursery_of(readers: Readers) -> int:
@@ -39,17 +36,14 @@ async def nursery_of(readers: Readers) -> int:
 async def the_reader(readers: Readers) -> int:
     """The one process that reads at the moment, once it has begun."""
     nursery = await nursery_of(readers)
-    while not (found := children(nursery)):
-        await asyncio.sleep(0.005)
-    while os.getpgid(found[0]) != found[0]:
-        await asyncio.sleep(0.005)
-    return found[0]
+    await until(lambda: children(nursery))
+    (reader,) = children(nursery)
+    await until(lambda: os.getpgid(reader) == reader)
+    return reader
 
 
 async def gone(pid: int) -> None:
-    async with asyncio.timeout(5):
-        while Path(f"/proc/{pid}").exists():
-            await asyncio.sleep(0.005)
+    await until(lambda: is_gone(pid), within=5)
 
 
 def slow(order: Order, **changes: object) -> Extraction:
@@ -236,17 +230,16 @@ async def test_a_reader_knows_none_of_our_secrets(extraction: Order, monkeypatch
     monkeypatch.setenv("DOCQA_INGEST_DATABASE_URL", "postgresql+asyncpg://ingest:canary@/ingest")
     readers = Readers(Engine.PDFIUM)
     async with readers.running():
-        environment = Path(f"/proc/{await nursery_of(readers)}/environ").read_bytes()
+        environment = proc(await nursery_of(readers), "environ")
 
-    assert b"canary" not in environment
+    assert "canary" not in environment
 
 
 async def test_a_reader_is_bounded_by_the_kernel(readers: Readers, extraction: Order, limits: Limits) -> None:
     reading = asyncio.create_task(readers.extract(slow(extraction)))
     reader = await the_reader(readers)
-    while int(Path(f"/proc/{reader}/oom_score_adj").read_text()) != 1000:
-        await asyncio.sleep(0.005)
-    bounds = Path(f"/proc/{reader}/limits").read_text().splitlines()
+    await until(lambda: int(proc(reader, "oom_score_adj")) == 1000)
+    bounds = proc(reader, "limits").splitlines()
 
     assert any(line.split()[:4] == ["Max", "cpu", "time", str(limits.cpu_seconds)] for line in bounds)
     assert any(line.split()[:5] == ["Max", "core", "file", "size", "0"] for line in bounds)
@@ -260,7 +253,7 @@ async def test_starting_is_over_when_the_first_document_comes(extraction: Order)
     async with readers.running():
         first = readers.extract(extraction(b"one", media_type="text/plain"))
         second = readers.extract(extraction(b"two", media_type="text/plain"))
-        found: list[Extracted] = await asyncio.gather(first, second)
+        found = await asyncio.gather(first, second)
 
     assert [extracted.chunk_count for extracted in found] == [1, 1]
 

@@ -31,21 +31,22 @@ class Reader:
         self._http = http
         self._token = token
 
-    async def get(self, document: UUID | str, *, live: int | None = None, **query: object) -> httpx.Response:
+    async def get(self, document: UUID | str, *, live: int | None = None, **query: str | int) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._token}"}
         if live is not None:
             headers[LIVE_VERSION_HEADER] = str(live)
-        return await self._http.get(f"/api/docs/{document}/chunks", params=query, headers=headers)  # type: ignore[arg-type]
+        return await self._http.get(f"/api/docs/{document}/chunks", params=query, headers=headers)
 
     async def all(self, document: UUID, limit: int) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
-        cursor: dict[str, object] = {}
+        query: dict[str, str] = {}
         while True:
-            page = (await self.get(document, limit=limit, **cursor)).raise_for_status().json()
+            answer = await self.get(document, live=None, limit=limit, **query)
+            page = answer.raise_for_status().json()
             items += page["items"]
             if page["next_cursor"] is None:
                 return items
-            cursor = {"cursor": page["next_cursor"]}
+            query = {"cursor": page["next_cursor"]}
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
@@ -120,7 +121,9 @@ async def test_absurd_limits_are_refused(owner: Reader, document: Document, limi
     assert problem(await owner.get(document.id, limit=limit)) == (422, "request.invalid")
 
 
-@pytest.mark.parametrize("cursor", ["", "?", "AAAA", "MTox!", "LTE6MA", "OTk5OTk5OTk5OTk5OTk6MA", "x" * 65, "ü", "MTowOjA"])
+@pytest.mark.parametrize(
+    "cursor", ["", "?", "AAAA", "MTox!", "LTE6MA", "OTk5OTk5OTk5OTk5OTk6MA", "x" * 65, "ü", "MTowOjA"]
+)
 async def test_forged_cursors_are_refused(owner: Reader, document: Document, cursor: str) -> None:
     assert problem(await owner.get(document.id, cursor=cursor)) == (422, "request.invalid")
 

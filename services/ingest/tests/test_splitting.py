@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +29,7 @@ def test_a_piece_repeats_no_more_than_the_overlap(text: str, size: int) -> None:
     overlap = 5
     spans = Splitter(size, overlap).spans(text)
 
-    for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+    for (_, end), (start, _) in pairwise(spans):
         assert end - start <= overlap
 
 
@@ -37,7 +39,7 @@ def test_positions_are_right_where_the_text_repeats_itself() -> None:
     spans = Splitter(300, 60).spans(text)
 
     assert spans[-1][1] == len(text.rstrip())
-    assert all(end - previous_end <= 300 for (_, previous_end), (_, end) in zip(spans, spans[1:], strict=False))
+    assert all(end - previous_end <= 300 for (_, previous_end), (_, end) in pairwise(spans))
     assert {text[start:end].count(line.strip()) for start, end in spans[1:-1]} == {6}
 
 
@@ -70,7 +72,7 @@ def test_the_repeated_part_begins_with_a_word() -> None:
     spans = Splitter(200, 40).spans(text)
 
     assert all(text[start - 1] == " " for start, _ in spans[1:])
-    assert all(start < previous_end for (_, previous_end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(start < previous_end for (_, previous_end), (start, _) in pairwise(spans))
 
 
 def test_a_large_file_is_split_in_blocks_at_white_space() -> None:

@@ -14,7 +14,7 @@ from ingest.chunk_files import ChunksFile, chunk_files
 from ingest.parsing import SCRATCH_PREFIX
 
 AGE = timedelta(days=1)
-_AT_ONCE = 500
+AT_ONCE = 50
 
 
 async def remove_orphans(session: AsyncSession, *, store: ObjectStore) -> None:
@@ -24,7 +24,7 @@ async def remove_orphans(session: AsyncSession, *, store: ObjectStore) -> None:
     async for file in chunk_files(store, "users/"):
         if file.modified < before:
             old.append(file)
-        if len(old) == _AT_ONCE:
+        if len(old) == AT_ONCE:
             await _remove_unnamed(session, store, old)
             old.clear()
     await _remove_unnamed(session, store, old)
