@@ -1,18 +1,20 @@
 """Every error is a problem: through the whole stack of an app, as a client sees it."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Literal
 from uuid import UUID
 
 import httpx
 import pytest
+from chassis.database import create_engine
 from chassis.problems import ErrorEntry, ProblemError, invalid, unavailable
 from chassis.settings import ServiceSettings
 from chassis.web import create_app
 from contracts.problems import CONTENT_TYPE, Problem
 from fastapi import APIRouter, FastAPI, Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from sqlalchemy import BigInteger, Text, bindparam, select
 from sqlalchemy.exc import DBAPIError
 
 ClientOf = Callable[..., httpx.AsyncClient]
@@ -262,6 +264,25 @@ async def test_a_422_never_repeats_what_was_sent(client: httpx.AsyncClient, body
 
     assert problem_in(answer).status == 422
     assert "horse" not in answer.text
+
+
+@pytest.mark.parametrize("value", ["a\0b", "a\ud800", 2**70])
+async def test_what_no_database_can_hold_is_the_requests_fault(
+    settings: ServiceSettings, client_of: ClientOf, database: Callable[[None], Awaitable[str]], value: str | int
+) -> None:
+    engine = create_engine(await database(None))
+    reading = APIRouter()
+
+    @reading.get("/stored")
+    async def stored() -> None:
+        async with engine.connect() as connection:
+            kind = BigInteger if isinstance(value, int) else Text
+            await connection.execute(select(bindparam("value", value, type_=kind)))
+
+    answer = await client_of(create_app(settings, routers=[reading])).get("/stored")
+    await engine.dispose()
+
+    assert [error.code for error in problem_in(answer).errors or []] == ["unstorable"]
 
 
 async def test_ten_thousand_mistakes_are_not_all_listed(client: httpx.AsyncClient) -> None:

@@ -8,13 +8,14 @@ from http import HTTPStatus
 
 from contracts.problems import CONTENT_TYPE, FieldError
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chassis.database import is_transient
-from chassis.problems import ErrorEntry, ProblemError, describe, invalid_fields, unavailable
+from chassis.database import is_transient, is_unstorable
+from chassis.problems import ErrorEntry, ProblemError, describe, invalid, invalid_fields, unavailable
 from chassis.validation import field_errors
 
 DISCARD_SECONDS = 10.0
@@ -41,6 +42,8 @@ class Answers:
             return from_http(error)
         if is_transient(error):
             return unavailable()
+        if is_unstorable(error):  # some text or number that a model let through
+            return invalid("request", "unstorable", "A text or number in the request cannot be stored.")
         return ProblemError(
             500, "service.internal_error", "Internal error", "Something went wrong on our side. It has been logged."
         )
@@ -48,8 +51,9 @@ class Answers:
     async def respond(self, request: Request, error: Exception) -> Response:
         """For `FastAPI(exception_handlers=…)`."""
         problem = self.problem_of(error)
-        if problem.status >= 500:
-            log.error("request failed", exc_info=error, extra={"code": problem.code})
+        if problem.status >= 500 or isinstance(error, DBAPIError):
+            level = logging.ERROR if problem.status == 500 else logging.WARNING
+            log.log(level, "request failed", exc_info=error, extra={"code": problem.code})
         return response_of(problem, str(request.scope.get("state", {}).get("request_id", "")))
 
 

@@ -37,6 +37,10 @@ TRANSIENT_STATES = (
 )
 
 
+UNSTORABLE_STATES = ("22000", "22003", "22021", "22P05")
+"""NUL characters, lone surrogates, numbers beyond the column: values that no retry stores."""
+
+
 class Session(AsyncSession):
     """A session whose commit and rollback run to their end even if the caller is cancelled."""
 
@@ -98,6 +102,11 @@ def is_transient(error: BaseException) -> bool:
         state = sqlstate(error)
         return state.startswith(TRANSIENT_STATES) if state else isinstance(error.orig, OSError | TimeoutError)
     return isinstance(error, PoolExhausted | OSError | TimeoutError)
+
+
+def is_unstorable(error: BaseException) -> bool:
+    """Whether a value is one that PostgreSQL cannot hold at all."""
+    return isinstance(error, DBAPIError) and sqlstate(error) in UNSTORABLE_STATES
 
 
 def sqlstate(error: BaseException) -> str:
