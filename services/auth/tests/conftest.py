@@ -1,17 +1,26 @@
 """Auth on a real database, and people who use it."""
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
+import auth.tables
 import httpx
+import messaging.tables
 import pytest
+import pytest_asyncio
 from auth.accounts import Accounts
 from auth.main import create_app
 from auth.settings import AuthSettings
+from chassis import migrating
 from chassis.database import Sessions, create_engine, create_sessions
 from fastapi import FastAPI
+from sqlalchemy import text
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates takes longer than most tests
+TABLES = (messaging.tables.metadata, auth.tables.metadata)
 
 PASSWORD = "correct horse battery staple"
 
@@ -37,9 +46,24 @@ class SignUp(Protocol):
     def __call__(self, email: str = ..., password: str = ..., name: str | None = ...) -> Awaitable[Person]: ...
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_database(postgres: Any) -> str:
+    """One database for all of these tests; each finds it empty."""
+    await postgres.create_role("auth")
+    await postgres.create_database("auth_shared", owner="auth")
+    url: str = postgres.url("auth_shared", "auth")
+    await migrating.upgrade("auth", url)
+    return url
+
+
 @pytest.fixture
-async def database_url(database: Callable[[str], Awaitable[str]]) -> str:
-    return await database("auth")
+async def database_url(shared_database: str) -> str:
+    engine = create_engine(shared_database)
+    async with engine.begin() as connection:
+        names = [table.name for metadata in TABLES for table in metadata.sorted_tables]
+        await connection.execute(text(f"TRUNCATE {', '.join(names)}"))
+    await engine.dispose()
+    return shared_database
 
 
 @pytest.fixture
@@ -56,7 +80,7 @@ async def replica() -> AsyncIterator[Callable[[AuthSettings], httpx.AsyncClient]
     def start(settings: AuthSettings) -> httpx.AsyncClient:
         app = create_app(settings)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        client = httpx.AsyncClient(transport=transport, base_url="http://auth")
+        client = httpx.AsyncClient(transport=transport, base_url="http://auth", verify=NO_TLS)
         apps.append(app)
         opened.append(client)
         return client
@@ -69,8 +93,8 @@ async def replica() -> AsyncIterator[Callable[[AuthSettings], httpx.AsyncClient]
         await accounts.sessions.kw["bind"].dispose()
 
 
-@pytest.fixture
-def auth(replica: Callable[[AuthSettings], httpx.AsyncClient], settings: AuthSettings) -> httpx.AsyncClient:
+@pytest.fixture(name="auth")
+def one_auth(replica: Callable[[AuthSettings], httpx.AsyncClient], settings: AuthSettings) -> httpx.AsyncClient:
     return replica(settings)
 
 
