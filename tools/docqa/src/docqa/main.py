@@ -29,12 +29,11 @@ def _tell_version(asked: bool) -> None:
         raise typer.Exit
 
 
+Version = Annotated[bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell it and end.")]
+
+
 @commands.callback()
-def _begin(
-    _: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell it and end.")
-    ] = False,
-) -> None:
+def _begin(_: Version = False) -> None:
     from docqa.environment import adopt_file
 
     adopt_file()

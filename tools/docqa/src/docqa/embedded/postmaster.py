@@ -47,6 +47,10 @@ async def end_leftover(data: Path) -> None:
         if time.monotonic() > deadline:
             raise PostgresUnavailable(f"another server works on {data} (process {servers[0]}) and does not end")
         await asyncio.sleep(0.1)
+    _forget_stranger(data)
+
+
+def _forget_stranger(data: Path) -> None:
     if not PROC.is_dir():
         return  # who it is cannot be told here: PostgreSQL decides for itself whether the file is stale
     named = read(data).pid
