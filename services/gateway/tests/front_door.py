@@ -43,6 +43,7 @@ class Behind:
     exchanged: dict[str, str] = field(default_factory=dict)
     asked: list[httpx.Request] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    exchanges: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     answer: Callable[[Request], Awaitable[Response]] | None = None
 
     def app(self, name: str) -> FastAPI:
@@ -56,6 +57,7 @@ class Behind:
         async def exchange(request: Request) -> Response:
             key = (await request.json())["key"]
             self._note(request, b"")
+            self.exchanges.put_nowait(key)
             if key not in self.exchanged:
                 return Response("{}", 401)
             return JSONResponse({"access_token": self.exchanged[key], "expires_in": 60})

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from chassis.database import Sessions, is_transient
-from chassis.identity import Caller, token_invalid
+from chassis.identity import Caller, token_expired, token_invalid
 from chassis.problems import ProblemError, unavailable
 from contracts.documents import Gone
 from sqlalchemy import Result, literal, select, union_all
@@ -92,7 +92,7 @@ class Stream:
                 if watch.state.closed:
                     raise token_invalid("The account was deleted.")
                 if caller.expires_at <= datetime.now(UTC):
-                    caller = await renew()
+                    caller = await _renewed(renew)
                 if watch.state.counter > position:
                     position, sent = await self._next(owner, position, start.gone_after, watch.state)
                     for piece in sent:
@@ -131,6 +131,13 @@ class Stream:
         if len(steps) == BATCH:
             return steps[-1].position, sent
         return max(state.counter, *(step.position for step in steps), position), sent
+
+
+async def _renewed(renew: Renew) -> Caller:
+    caller = await renew()
+    if caller.expires_at <= datetime.now(UTC):  # it still verifies, within the leeway for clocks
+        raise token_expired()
+    return caller
 
 
 async def _steps(session: AsyncSession, owner: UUID, position: int, gone_after: int) -> Sequence[_Step]:
