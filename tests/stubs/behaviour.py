@@ -12,6 +12,8 @@ class Behaviour:
     """One way to answer. Without fault or status: after `delay` seconds, properly."""
 
     delay: float = 0.0
+    hold: threading.Event | None = None
+    """Answers only once this is set."""
     between: float = 0.0
     """Seconds between two pieces of a streamed answer."""
     status: int | None = None

@@ -21,6 +21,8 @@ from tests.stubs.behaviour import Behaviour, Script
 from tests.stubs.http import HttpStub, Reply, Request
 from tests.stubs.vectors import vector_of
 
+OWN_DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072}
+
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 
@@ -54,6 +56,8 @@ class ProviderStub:
         behaviour = script.arrived()
         try:
             await asyncio.sleep(behaviour.delay)
+            if behaviour.hold is not None:
+                await asyncio.to_thread(behaviour.hold.wait)
             if self._key(request) != self.api_key:
                 await reply.json(401, {"error": {"message": "wrong key", "code": 401, "status": "UNAUTHENTICATED"}})
             elif not await _trouble(behaviour, reply):
@@ -110,7 +114,9 @@ class OpenAIStub(ProviderStub):
         asked = request.json()
         if request.path.endswith("/embeddings"):
             texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
-            vectors = self._vectors(texts, script, behaviour, asked.get("dimensions"))
+            vectors = self._vectors(
+                texts, script, behaviour, asked.get("dimensions") or OWN_DIMENSIONS.get(asked["model"])
+            )
             packed = asked.get("encoding_format") == "base64"
             data = [
                 {"object": "embedding", "index": place, "embedding": _pack(vector) if packed else vector.tolist()}

@@ -1,6 +1,7 @@
 """The embedder on a real database, object store, Chroma and provider protocol; facts are handed to its handlers."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ from messaging.working import Worker
 from numpy.typing import NDArray
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tests.stubs.behaviour import Behaviour
+from tests.stubs.providers import OpenAIStub
 
 FactT = TypeVar("FactT", bound=Fact)
 
@@ -170,6 +174,13 @@ class AtWork:
             await session.execute(update(JobRow).where(*where).values(available_at=func.now()))
         self._wake(kind)
 
+    async def put_off(self, document: Document, kind: str) -> None:
+        """Let the document's jobs of this kind be due in an hour."""
+        where = (JobRow.kind == kind, JobRow.subject == str(document.id), JobRow.state == "waiting")
+        async with self.sessions.begin() as session:
+            later = func.now() + timedelta(hours=1)
+            await session.execute(update(JobRow).where(*where).values(available_at=later))
+
     async def said(self, kind: type[FactT]) -> list[FactT]:
         """What the embedder has said of this kind, in order."""
         async with self.sessions() as session:
@@ -232,8 +243,8 @@ class AtWork:
 
     async def _pulse(self) -> None:
         while True:
-            async with self.sessions.begin() as session:
-                for kind in await taking.pulse(session, list(self.workers)):
+            async with self.transactions.statement() as connection:
+                for kind in await taking.pulse(connection, list(self.workers)):
                     self._wake(kind)
             await asyncio.sleep(0.1)
 
@@ -263,11 +274,27 @@ class Slow:
         async with self.at_work.sessions.begin() as session:
             past = func.now() - timedelta(seconds=1)
             await session.execute(update(JobRow).where(JobRow.kind == "embed").values(lease_until=past))
-            await taking.pulse(session, ["embed"])
+        async with self.at_work.transactions.statement() as connection:
+            await taking.pulse(connection, ["embed"])
 
     async def write(self) -> None:
         """Embed the batch and write it to Chroma."""
         self.finish = await self.at_work.works["embed"].run(self.job)
+
+    @asynccontextmanager
+    async def asking(self, provider: OpenAIStub) -> AsyncIterator[None]:
+        """Have it wait for its provider during the block, and write after it."""
+        before, hold = provider.embeddings.seen.calls, threading.Event()
+        provider.embeddings.then(Behaviour(hold=hold))
+        writing = asyncio.create_task(self.write())
+        try:
+            async with asyncio.timeout(20):
+                while provider.embeddings.seen.calls == before:  # noqa: ASYNC110 - it counts in another thread
+                    await asyncio.sleep(0.005)
+            yield
+        finally:
+            hold.set()
+            await writing
 
     async def conclude(self) -> finishing.Ending:
         """Try the final transaction, and clear up as the harness does."""

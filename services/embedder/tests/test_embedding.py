@@ -66,7 +66,7 @@ async def test_two_last_batches_at_once_say_embedded_once(embedder: AtWork) -> N
     await embedder.hear(document.chunked())
     one, other = await Slow.take(embedder), await Slow.take(embedder)
     await asyncio.gather(one.write(), other.write())
-    assert await asyncio.gather(one.conclude(), other.conclude()) == [Ending.WON, Ending.WON]
+    assert set(await asyncio.gather(one.conclude(), other.conclude())) == {Ending.WON}
     assert len(await embedder.said(DocumentEmbedded)) == 1
 
 

@@ -77,15 +77,18 @@ async def decide(session: AsyncSession) -> list[IndexSpec]:
     return await existing(session)
 
 
-async def begin(session: AsyncSession, *, model: str, dimension: int, shards: int) -> IndexSpec | None:
-    """A new index, its collections still to be made; None if somebody else begins one at this moment."""
-    highest = await session.scalar(select(func.max(VectorIndex.generation))) or 0
+async def begin(
+    session: AsyncSession, *, model: str, dimension: int, shards: int, generation: int | None = None
+) -> IndexSpec | None:
+    """A new index, its collections still to be made; None if another process has begun one of its generation."""
+    if generation is None:
+        generation = (await session.scalar(select(func.max(VectorIndex.generation))) or 0) + 1
     row = await session.scalar(
         insert(VectorIndex)
         .values(
             # Unlike any other that ever was in this Chroma, even if this database is younger than it.
-            index_id=f"docqa-{highest + 1}-{token_hex(4)}",
-            generation=highest + 1,
+            index_id=f"docqa-{generation}-{token_hex(4)}",
+            generation=generation,
             model=model,
             dimension=dimension,
             shards=shards,

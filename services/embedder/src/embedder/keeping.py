@@ -85,17 +85,15 @@ class IndexKeeper:
 
     async def activate(self) -> bool:
         """Let the index that is being built answer, if every chunk has its vector there."""
-        async with self._sessions.begin() as session:
-            known = await indexes.existing(session)
-            new, old = _one(known, BUILDING), _one(known, ACTIVE)
-            if new is None or (old is not None and await indexes.lacks_something(session, new, old)):
+        async with self._sessions() as session:
+            if await _whole(session, await indexes.existing(session)) is None:
                 return False
         async with self._sessions.begin() as session:
             known = await indexes.decide(session)
-            new, old = _one(known, BUILDING), _one(known, ACTIVE)
-            if new is None or (old is not None and await indexes.lacks_something(session, new, old)):
+            new = await _whole(session, known)
+            if new is None:
                 return False
-            if old is not None:
+            if (old := _one(known, ACTIVE)) is not None:
                 await indexes.become(session, old, RETIRED)
             active = await indexes.become(session, new, ACTIVE)
             self._outbox.add(session, active.activated())
@@ -169,6 +167,7 @@ class IndexKeeper:
                 model=self._settings.embedding_model,
                 dimension=describe(self._settings).dimension,
                 shards=self._count,
+                generation=1,
             )
 
     async def _finish_creating(self) -> None:
@@ -202,9 +201,22 @@ class IndexKeeper:
     async def _abandon(self, index: IndexSpec) -> None:
         """What was copied is lost: it is begun anew under another name."""
         async with self._sessions.begin() as session:
-            await indexes.decide(session)
+            now = {one.index_id: one.state for one in await indexes.decide(session)}
+            if now.get(index.index_id) != BUILDING:
+                return
             await indexes.become(session, index, RETIRED)
         await self._build(index.model, shards=index.shards)
+
+
+async def _whole(session: AsyncSession, known: list[IndexSpec]) -> IndexSpec | None:
+    """The index that is being built, if it has whatever the one that answers has; without such a one, any other."""
+    new = _one(known, BUILDING)
+    if new is None:
+        return None
+    active = _one(known, ACTIVE)
+    others = [active] if active is not None else [one for one in known if one != new]
+    lacking = [await indexes.lacks_something(session, new, one) for one in others]
+    return None if any(lacking) else new
 
 
 def _one(known: list[IndexSpec], state: str) -> IndexSpec | None:

@@ -38,7 +38,12 @@ class RebuildDocument:
             known = {index.index_id: index for index in await indexes.existing(session)}
             runs = await repository.runs(session, UUID(job.subject))
         target = known.get(order.index_id)
-        source = next((index for index in known.values() if index.state == ACTIVE), None)
+        # Without one that answers, the newest of the others: what it has is what there is.
+        source = min(
+            (index for index in known.values() if index.index_id != order.index_id),
+            key=lambda index: (index.state != ACTIVE, -index.generation),
+            default=None,
+        )
         if target is None or target.state != BUILDING or source is None:
             return
         for run in runs:
