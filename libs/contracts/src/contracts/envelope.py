@@ -11,7 +11,7 @@ from contracts.facts import FACTS, Fact
 CONTENT_TYPE = "application/cloudevents+json"
 
 
-class Unreadable(Exception):  # noqa: N818 - it names the record's state, as its handlers read it
+class Unreadable(Exception):
     """A record that is no fact we know: not an envelope, an unknown type, or fields that do not fit."""
 
     def __init__(self, reason: str) -> None:

@@ -45,7 +45,7 @@ _VALUES: dict[str, Any] = {
 }
 
 
-class BreakingChange(Exception):  # noqa: N818 - it is one, not an error of the program
+class BreakingChange(Exception):
     """A schema would surprise those who know its published form."""
 
     def __init__(self, fact_type: str, reasons: list[str]) -> None:
