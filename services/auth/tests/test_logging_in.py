@@ -2,15 +2,20 @@ import asyncio
 import statistics
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from auth.errors import BadCredentials
+from auth.passwords import Passwords
+from auth.proving import Prove
 from auth.settings import AuthSettings
-from auth.tables import LoginFailureRow
-from auth.throttling import account_of
+from auth.tables import LoginFailureRow, UserRow
+from auth.throttling import Throttle, account_of
 from chassis.database import Sessions
 from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 
 async def log_in(auth: httpx.AsyncClient, email: str, password: str) -> httpx.Response:
@@ -222,3 +227,21 @@ async def test_a_body_of_a_megabyte_is_refused(edge: httpx.AsyncClient) -> None:
     answer = await edge.post("/api/auth/login", json=body)
 
     assert answer.status_code == 413
+
+
+async def test_a_password_opens_no_account_that_took_the_address_meanwhile(sessions: Sessions, ada, grace) -> None:
+    prove = Prove(
+        sessions,
+        passwords=Passwords(threads=1, waiting=10),
+        throttle=Throttle(failures=10, window=timedelta(minutes=15)),
+    )
+    found = iter([ada.id, grace.id])
+
+    async def find(session: AsyncSession) -> UserRow | None:
+        return await session.get(UserRow, next(found))
+
+    async def open_door(session: AsyncSession, user: UserRow) -> None:
+        raise AssertionError(user.email)
+
+    with pytest.raises(BadCredentials):
+        await prove(ada.email, ada.password, find=find, then=open_door)

@@ -45,7 +45,8 @@ class Prove:
         async with self._sessions.begin() as session:
             failures = await self._throttle.lock(session, account)
             known = await find(session) if comparison.right else None
-            if known is None:
+            # Meanwhile the address may have gone to somebody else, whose password was not compared.
+            if known is None or user is None or known.id != user.id:
                 await self._throttle.count(session, account)
             else:
                 if failures:
