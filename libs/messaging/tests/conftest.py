@@ -10,6 +10,7 @@ from alembic.operations import Operations
 from chassis.database import Sessions, create_engine, create_sessions
 from docqa.embedded.postgres import Server
 from messaging import schema
+from messaging.transactions import Transactions
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -38,6 +39,13 @@ async def engine(postgres: Server, _template: list[str]) -> AsyncIterator[AsyncE
 @pytest.fixture
 def sessions(engine: AsyncEngine) -> Sessions:
     return create_sessions(engine)
+
+
+@pytest.fixture
+async def transactions(engine: AsyncEngine, sessions: Sessions) -> AsyncIterator[Transactions]:
+    transactions = Transactions(engine, sessions)
+    yield transactions
+    await transactions.close()
 
 
 async def _create_template(postgres: Server, name: str) -> None:

@@ -1,7 +1,7 @@
 """What the tests of messaging are built from: facts, works with a memory, and waiting without sleeping."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import ClassVar
 from uuid import UUID, uuid4
@@ -84,24 +84,26 @@ class SomeWork(Work):
     backoff = timedelta(milliseconds=5)
     backoff_ceiling = timedelta(milliseconds=20)
 
-    def __init__(self, **attributes: object) -> None:
+    def __init__(self, *, held: bool = False, failures: Sequence[BaseException] = (), **attributes: object) -> None:
+        """`held` work waits for its gate; each of `failures` is raised by one run, then they succeed."""
         for name, value in attributes.items():
             setattr(self, name, value)
+        self.gate = asyncio.Event()
+        if not held:
+            self.gate.set()
+        self.failures = list(failures)
+        self.started = asyncio.Event()
         self.begun: list[Job] = []
         self.runs: list[Job] = []
         self.finished: list[Job] = []
         self.given_up: list[tuple[Job, Failure]] = []
         self.lost_jobs: list[Job] = []
         self.erased: list[Job] = []
-        self.failures: list[Exception] = []
-        self.hold: asyncio.Event | None = None
-        self.started = asyncio.Event()
 
     async def run(self, job: Job) -> Finish:
         self.runs.append(job)
         self.started.set()
-        if self.hold is not None:
-            await self.hold.wait()
+        await self.gate.wait()
         if self.failures:
             raise self.failures.pop(0)
 

@@ -61,8 +61,7 @@ async def test_a_transaction_knows_what_it_made_work_for(sessions: Sessions) -> 
     assert woken_by(session) == {"now"}
 
 
-async def test_a_lease_is_live_until_it_ends_by_the_databases_clock(sessions: Sessions, engine: AsyncEngine) -> None:
-    transactions = Transactions(engine, sessions)
+async def test_a_lease_is_live_until_it_ends_by_the_databases_clock(transactions: Transactions) -> None:
     async with transactions.begin() as session:
         await jobs.add(session, kind="some", subject="s", version=1, owner="a")
         assert not await jobs.has_live_lease(session, "s")
@@ -76,11 +75,9 @@ async def test_a_lease_is_live_until_it_ends_by_the_databases_clock(sessions: Se
         row.lease_until = await session.scalar(select(func.clock_timestamp()))
     async with transactions.begin() as session:
         assert not await jobs.has_live_lease(session, "s")
-    await transactions.close()
 
 
-async def test_cancelling_ends_what_nobody_does_and_leaves_the_rest(sessions: Sessions, engine: AsyncEngine) -> None:
-    transactions = Transactions(engine, sessions)
+async def test_cancelling_ends_what_nobody_does_and_leaves_the_rest(transactions: Transactions) -> None:
     async with transactions.begin() as session:
         await jobs.add(session, kind="some", subject="s", version=1, owner="a")
     async with transactions.statement() as connection:
@@ -93,7 +90,6 @@ async def test_cancelling_ends_what_nobody_does_and_leaves_the_rest(sessions: Se
         assert await jobs.cancel(session, "s", version=3, kinds=["other"]) == 0
         assert await jobs.cancel(session, "s") == 1
         assert await jobs.has_live_lease(session, "s")
-    await transactions.close()
 
 
 async def test_a_commit_notifies_once_for_each_kind(sessions: Sessions, engine: AsyncEngine) -> None:

@@ -1,26 +1,15 @@
 """Taking jobs: whose turn it is, and that nobody takes what is taken."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
-import pytest
-from chassis.database import Sessions
 from messaging import fences, jobs, taking
 from messaging.jobs import Job, NewJob
 from messaging.taking import Taken
 from messaging.transactions import Transactions
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 LEASE = timedelta(seconds=30)
-
-
-@pytest.fixture
-async def transactions(engine: AsyncEngine, sessions: Sessions) -> AsyncIterator[Transactions]:
-    transactions = Transactions(engine, sessions)
-    yield transactions
-    await transactions.close()
 
 
 async def note(transactions: Transactions, owner: str, count: int, *, start: int = 0) -> None:

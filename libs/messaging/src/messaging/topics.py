@@ -13,10 +13,18 @@ REPLICAS = 3  # or as many as there are brokers
 log = structlog.stdlib.get_logger(__name__)
 
 
+class TopicsMissing(Exception):
+    """Topics are missing, and the broker creates none: whoever runs it has to."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"missing topics: {', '.join(names)}")
+        self.names = tuple(names)
+
+
 async def ensure(kafka: str, topics: Sequence[Topic] = TOPICS) -> set[str]:
     """Create what is missing, and give the names of what was created here.
 
-    A broker that cannot create topics (the embedded one) is not asked to if none is missing.
+    Raises `TopicsMissing` where the broker cannot create topics; the embedded one has them from its start.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.split(","), request_timeout_ms=REQUEST_MS)
     try:
@@ -40,7 +48,10 @@ async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic]) -> set[s
     # The client cannot leave the number of replicas to the broker's own setting.
     replicas = min(REPLICAS, len((await admin.describe_cluster())["brokers"]))
     new = [NewTopic(topic.name, topic.partitions, replicas, topic_configs=_configs(topic)) for topic in missing]
-    answer = await admin.create_topics(new)
+    try:
+        answer = await admin.create_topics(new)
+    except AttributeError:  # how this client says that there is no controller to ask
+        raise TopicsMissing([topic.name for topic in missing]) from None
     created = set()
     for name, code, *_ in answer.topic_errors:
         error = for_code(code)

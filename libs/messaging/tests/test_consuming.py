@@ -1,0 +1,209 @@
+"""Consuming from a broker with real offsets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+from chassis.ids import uuid7
+from contracts.envelope import Envelope
+from contracts.facts import DocumentUploaded, Fact
+from contracts.topics import DOCUMENTS, TOPICS
+from docqa.embedded.broker import EmbeddedKafka
+from messaging.broker_memory import BrokerMemory
+from messaging.consuming import Consumption
+from messaging.fences import Fence
+from messaging.handling import Handling
+from messaging.subscribing import Subscription
+from messaging.tables import DeadLetter
+from messaging.transactions import Transactions
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from libs.messaging.tests.samples import until, uploaded
+
+Headers = Sequence[tuple[Any, Any]]
+
+
+class Hears:
+    """A subscription that remembers what it heard."""
+
+    def __init__(self) -> None:
+        self.facts: list[DocumentUploaded] = []
+
+    @property
+    def documents(self) -> list[UUID]:
+        return [fact.document_id for fact in self.facts]
+
+    async def hear(self, session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
+        self.facts.append(fact)
+
+
+@asynccontextmanager
+async def consuming(
+    kafka: str, transactions: Transactions, hears: Hears, *, memory: BrokerMemory | None = None, **options: Any
+) -> AsyncIterator[Consumption]:
+    subscription = Subscription(DOCUMENTS, {DocumentUploaded: hears.hear})
+    consumption = Consumption(
+        kafka=kafka,
+        topic="documents",
+        group="some.documents",
+        handling=Handling(subscription, transactions),
+        memory=memory or BrokerMemory(),
+        fetch_max_wait_ms=10,
+        session_timeout_ms=2000,
+        **options,
+    )
+    running = asyncio.create_task(consumption.run())
+    try:
+        yield consumption
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+@pytest.fixture
+async def producer(kafka: str) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, max_request_size=10_000_000)
+    await producer.start()
+    yield producer
+    await producer.stop()
+
+
+def value_of(fact: Fact) -> bytes:
+    return Envelope.wrap(fact, event_id=uuid7(), source="test", time=datetime.now(UTC)).to_bytes()
+
+
+async def put(
+    producer: AIOKafkaProducer, value: bytes | None, *, partition: int | None = 0, headers: Headers = ()
+) -> None:
+    await producer.send_and_wait("documents", value, key=b"k", partition=partition, headers=list(headers))
+
+
+async def test_each_record_is_heard_once_and_a_successor_begins_where_it_ended(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer
+) -> None:
+    facts, hears = [uploaded() for _ in range(6)], Hears()
+    for fact in facts[:3]:
+        await put(producer, value_of(fact))
+    async with consuming(kafka, transactions, hears):
+        await until(lambda: len(hears.facts) == 3)
+    for fact in facts[3:]:
+        await put(producer, value_of(fact))
+    async with consuming(kafka, transactions, hears):
+        await until(lambda: len(hears.facts) == 6)
+    assert hears.facts == facts
+
+
+async def test_what_was_not_acknowledged_is_heard_again(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer
+) -> None:
+    fact, hears = uploaded(), Hears()
+    await put(producer, value_of(fact))
+    async with consuming(kafka, transactions, hears) as consumption:
+        await until(lambda: len(hears.facts) == 1)
+        # It dies between the commit of its transaction and that of its position.
+        consumption.acknowledgements = None
+    async with consuming(kafka, transactions, hears):
+        await until(lambda: len(hears.facts) == 2)
+    assert hears.facts == [fact, fact]
+
+
+async def test_poison_among_healthy_neighbours_harms_nobody(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer
+) -> None:
+    poison: list[tuple[bytes | None, Headers]] = [
+        (None, ()),
+        (b"", ()),
+        (b"\xff\x00not json", ()),
+        (b'{"specversion": "1.0"}', ()),
+        (b"x" * 5_000_000, ()),
+        (value_of(uploaded()), [("content-type", b"\xff\xfe")]),
+        (value_of(uploaded()), [("content-type", None)]),
+        (value_of(uploaded()), [("reply_to", b"users"), ("content-type", b"\xff")]),
+    ]
+    facts, hears = [uploaded() for _ in poison], Hears()
+    async with consuming(kafka, transactions, hears):
+        for (value, headers), fact in zip(poison, facts, strict=True):
+            await put(producer, value, headers=headers)
+            await put(producer, value_of(fact))
+        await until(lambda: len(hears.facts) == len(facts))
+    assert hears.facts == facts
+    async with transactions.begin() as session:
+        letters = (await session.scalars(select(DeadLetter).order_by(DeadLetter.log_offset))).all()
+    assert [letter.log_offset for letter in letters] == list(range(0, 2 * len(poison), 2))
+
+
+async def test_a_header_whose_name_is_not_text_does_not_stop_its_partition(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer
+) -> None:
+    facts, hears = [uploaded() for _ in range(3)], Hears()
+    async with consuming(kafka, transactions, hears):
+        await put(producer, value_of(facts[0]))
+        await put_with_odd_header_name(producer, value_of(uploaded()))
+        await put(producer, value_of(facts[1]))
+        await put(producer, value_of(facts[2]), partition=1)
+        await until(lambda: len(hears.facts) == 3)
+    assert sorted(hears.documents) == sorted(fact.document_id for fact in facts)
+    async with transactions.begin() as session:
+        (letter,) = (await session.scalars(select(DeadLetter))).all()
+    assert (letter.reason, letter.partition, letter.log_offset) == ("record.headers", 0, 1)
+
+
+class _NotText(str):
+    """A header's name that goes out as bytes which are not UTF-8."""
+
+    def encode(self, *_: Any) -> bytes:
+        return b"\xff\xfe"
+
+
+async def put_with_odd_header_name(producer: AIOKafkaProducer, value: bytes) -> None:
+    """As no client of ours would: the batch is built by the client's slow half, which can be talked into it."""
+    batch = producer.create_batch()
+    batch._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, 0, 16384)
+    batch.append(timestamp=None, key=b"k", value=value, headers=[(_NotText("xx"), b"value")])
+    await (await producer.send_batch(batch, "documents", partition=0))
+
+
+async def test_a_consumer_waits_for_a_broker_that_is_not_there_yet(
+    transactions: Transactions,
+) -> None:
+    hears = Hears()
+    async with consuming("127.0.0.1:1", transactions, hears) as consumption:
+        await asyncio.sleep(0.2)
+        assert not consumption.joined.is_set()
+        with EmbeddedKafka({topic.name: topic.partitions for topic in TOPICS}) as broker:
+            consumption._kafka = broker.bootstrap_servers
+            await until(consumption.joined.is_set)
+
+
+async def test_a_group_that_has_committed_nothing_finds_its_topic_new(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer
+) -> None:
+    new: list[str] = []
+
+    async def on_new_log(topic: str) -> None:
+        new.append(topic)
+
+    hears = Hears()
+    for _ in range(2):
+        async with consuming(kafka, transactions, hears, on_new_log=on_new_log) as consumption:
+            await until(consumption.joined.is_set)
+            await put(producer, value_of(uploaded()), partition=None)
+            seen = len(hears.facts)
+            await until(lambda: len(hears.facts) > seen)  # noqa: B023
+    assert new == ["documents"], "only the first time"
+
+
+async def test_what_was_heard_is_remembered(kafka: str, transactions: Transactions, producer: AIOKafkaProducer) -> None:
+    memory, hears = BrokerMemory(), Hears()
+    async with consuming(kafka, transactions, hears, memory=memory) as consumption:
+        for _ in range(3):
+            await put(producer, value_of(uploaded(uuid4())), partition=5)
+        await until(lambda: consumption.handled == 3)
+    assert memory.ends("documents") == {5: 3}

@@ -1,0 +1,141 @@
+"""Dead letters are handled again when somebody asks for it, and once however often they do."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from chassis.database import Sessions
+from chassis.failures import Poison
+from contracts.facts import DocumentUploaded, Fact
+from contracts.topics import DOCUMENTS
+from messaging import dead_letters, jobs
+from messaging.fences import Fence
+from messaging.handling import Handling
+from messaging.records import Record
+from messaging.replaying import Replayer
+from messaging.subscribing import Subscription
+from messaging.tables import DeadLetter, JobRow, OutboxRow
+from messaging.transactions import Transactions
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from libs.messaging.tests.samples import until, uploaded
+from libs.messaging.tests.test_handling import record_of
+
+
+class Service:
+    """A service whose handler can be broken and mended."""
+
+    def __init__(self, transactions: Transactions, sessions: Sessions) -> None:
+        self.broken = True
+        self.effects: list[Fact] = []
+        self.handling = Handling(Subscription(DOCUMENTS, {DocumentUploaded: self._hear}), transactions)
+        self.woken = asyncio.Event()
+        self.replayer = Replayer(sessions, {"documents": self.handling}, woken=self.woken)
+
+    async def _hear(self, session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
+        if self.broken:
+            raise KeyError("broken")
+        self.effects.append(fact)
+        await jobs.add(session, kind="some", subject=fact.subject, version=fact.version, owner=fact.owner_id)
+
+    async def replay_all(self) -> None:
+        while await self.replayer.replay_one():
+            pass
+
+
+@pytest.fixture
+async def service(transactions: Transactions, sessions: Sessions) -> Service:
+    return Service(transactions, sessions)
+
+
+async def letters(sessions: Sessions) -> list[DeadLetter]:
+    async with sessions() as session:
+        return list(await session.scalars(select(DeadLetter).order_by(DeadLetter.id)))
+
+
+async def ask(sessions: Sessions, **which: Any) -> int:
+    async with sessions.begin() as session:
+        return await dead_letters.replay(session, **which)
+
+
+async def test_replayed_twice_has_no_double_effect(service: Service, sessions: Sessions) -> None:
+    fact = uploaded()
+    await service.handling.handle(record_of(fact))
+    service.broken = False
+    assert await ask(sessions) == 1
+    assert await ask(sessions) == 0
+    await asyncio.gather(service.replay_all(), service.replay_all())
+    assert await ask(sessions) == 0
+    await service.replay_all()
+    assert service.effects == [fact]
+    (letter,) = await letters(sessions)
+    assert (letter.state, letter.replays) == ("replayed", 1)
+    assert letter.replayed_at is not None
+    async with sessions() as session:
+        assert await session.scalar(select(func.count()).select_from(JobRow)) == 1
+
+
+async def test_what_fails_again_lies_dead_again(service: Service, sessions: Sessions) -> None:
+    await service.handling.handle(record_of(uploaded()))
+    await ask(sessions)
+    await service.replay_all()
+    (letter,) = await letters(sessions)
+    assert (letter.state, letter.replays, letter.replayed_at) == ("dead", 1, None)
+    service.broken = False
+    await ask(sessions, letter_id=letter.id)
+    await service.replay_all()
+    assert len(service.effects) == 1
+
+
+async def test_letters_are_chosen_by_reason(service: Service, sessions: Sessions) -> None:
+    await service.handling.handle(record_of(uploaded()))
+    await service.handling.handle(Record("documents", 0, 5, b"k", b"not json"))
+    assert await ask(sessions, reason="record.unreadable") == 1
+    assert [letter.state for letter in await letters(sessions)] == ["dead", "replaying"]
+
+
+async def test_what_was_cut_cannot_be_replayed(service: Service, sessions: Sessions) -> None:
+    await service.handling.handle(Record("documents", 0, 5, b"k", b"x" * 2_000_000))
+    await service.handling.handle(Record("documents", 0, 6, b"k", None))
+    assert await ask(sessions) == 0
+
+
+async def test_the_same_place_in_another_log_is_another_letter(transactions: Transactions, sessions: Sessions) -> None:
+    failure = Poison("record.unreadable", "")
+    async with transactions.begin() as session:
+        assert await dead_letters.bury(session, Record("documents", 0, 5, b"k", b"one"), failure)
+        assert not await dead_letters.bury(session, Record("documents", 0, 5, b"k", b"one"), failure)
+        assert await dead_letters.bury(session, Record("documents", 0, 5, b"k", b"two"), failure)
+
+
+async def test_a_fact_that_was_refused_is_said_again_with_its_id(service: Service, sessions: Sessions) -> None:
+    record = record_of(uploaded())
+    async with sessions.begin() as session:
+        said = (
+            await session.execute(
+                text(
+                    "SELECT 7 AS id, 'documents' AS topic, :subject AS subject, CAST(:body AS bytea) AS body,"
+                    " NULL AS traceparent"
+                ),
+                {"subject": (record.key or b"").decode(), "body": record.value},
+            )
+        ).one()
+        await session.execute(insert(DeadLetter).values(dead_letters.of_outbox(said, "MessageSizeTooLargeError")))
+    await ask(sessions)
+    await service.replay_all()
+    async with sessions() as session:
+        (row,) = (await session.scalars(select(OutboxRow))).all()
+    assert (row.body, row.topic, row.type) == (record.value, "documents", "document.uploaded.v1")
+
+
+async def test_the_replayer_looks_when_it_is_woken(service: Service, sessions: Sessions) -> None:
+    service.broken = False
+    running = asyncio.create_task(service.replayer.run())
+    await service.handling.handle(Record("documents", 0, 5, b"k", b"not json"))
+    async with sessions.begin() as session:
+        await session.execute(text("UPDATE dead_letters SET value = :value"), {"value": record_of(uploaded()).value})
+    await ask(sessions)
+    service.woken.set()
+    await until(lambda: len(service.effects) == 1)
+    running.cancel()

@@ -1,0 +1,268 @@
+"""Handling one record: noted in one transaction, or put aside; never in between."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from aiokafka import ConsumerRecord
+from chassis.database import create_engine, create_sessions
+from chassis.ids import uuid7
+from contracts.envelope import Envelope
+from contracts.facts import DocumentDeleted, DocumentReady, DocumentUploaded, Fact
+from contracts.topics import DOCUMENTS, USERS
+from messaging import fences, jobs
+from messaging.fences import Fence
+from messaging.handling import Handling
+from messaging.outbox import Outbox
+from messaging.records import Record
+from messaging.subscribing import Subscription
+from messaging.tables import DeadLetter, JobRow, OutboxRow
+from messaging.transactions import Transactions
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from libs.messaging.tests.samples import deleted, ready, until, uploaded
+
+
+def record_of(fact: Fact, *, offset: int = 0, event_id: UUID | None = None) -> Record:
+    envelope = Envelope.wrap(fact, event_id=event_id or uuid7(), source="test", time=datetime.now(UTC))
+    return Record("documents", 0, offset, fact.subject.encode(), envelope.to_bytes())
+
+
+async def note(session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
+    """As a service does it: an answer to a new round, or a job, or nothing."""
+    if (outcome := fence.answer_round(fact)) is not None:
+        Outbox("some").add(session, outcome)
+    elif fence.hear(fact.version):
+        await jobs.add(session, kind="some", subject=fact.subject, version=fact.version, owner=fact.owner_id)
+
+
+async def forget(session: AsyncSession, fence: Fence, fact: DocumentDeleted) -> None:
+    fence.delete()
+    await jobs.cancel(session, fact.subject)
+
+
+async def hear_ready(session: AsyncSession, fence: Fence, fact: DocumentReady) -> None:
+    fence.raise_live(fact.version)
+
+
+def a_handling(transactions: Transactions, handlers: dict[type[Fact], Any] | None = None, **options: Any) -> Handling:
+    usual = {DocumentUploaded: note, DocumentDeleted: forget, DocumentReady: hear_ready}
+    return Handling(Subscription(DOCUMENTS, handlers or usual), transactions, **options)
+
+
+async def dead(transactions: Transactions) -> list[DeadLetter]:
+    async with transactions.begin() as session:
+        return list(await session.scalars(select(DeadLetter).order_by(DeadLetter.id)))
+
+
+async def count(transactions: Transactions, table: Any) -> int:
+    async with transactions.begin() as session:
+        return await session.scalar(select(func.count()).select_from(table)) or 0
+
+
+async def the_fence(transactions: Transactions, subject: str) -> Fence | None:
+    async with transactions.begin() as session:
+        return await fences.read(session, subject)
+
+
+async def test_a_record_heard_twice_changes_nothing(transactions: Transactions) -> None:
+    woken: list[str] = []
+    handling, record = a_handling(transactions, wake=woken.append), record_of(uploaded())
+    await handling.handle(record)
+    await handling.handle(record)
+    assert await count(transactions, JobRow) == 1
+    assert await count(transactions, OutboxRow) == 0
+    assert woken[0] == "some", "its own process need not wait to be notified"
+
+
+async def test_an_older_version_heard_late_changes_nothing(transactions: Transactions) -> None:
+    document, handling = uuid4(), a_handling(transactions)
+    for version in (3, 1, 2):
+        await handling.handle(record_of(uploaded(document, version=version)))
+    async with transactions.begin() as session:
+        assert list(await session.scalars(select(JobRow.version))) == [3]
+
+
+async def test_an_upload_heard_after_its_deletion_makes_no_work(transactions: Transactions) -> None:
+    document, handling = uuid4(), a_handling(transactions)
+    await handling.handle(record_of(deleted(document)))
+    await handling.handle(record_of(uploaded(document)))
+    assert await count(transactions, JobRow) == 0
+    fence = await the_fence(transactions, str(document))
+    assert fence is not None
+    assert fence.is_deleted
+
+
+async def test_ready_may_come_before_anything_else(transactions: Transactions) -> None:
+    document, handling = uuid4(), a_handling(transactions)
+    await handling.handle(record_of(ready(document, version=2)))
+    await handling.handle(record_of(uploaded(document, version=1)))
+    assert await count(transactions, JobRow) == 0
+    fence = await the_fence(transactions, str(document))
+    assert fence is not None
+    assert (fence.version, fence.live) == (2, 2)
+
+
+async def test_a_new_round_is_answered_once(transactions: Transactions) -> None:
+    document, handling = uuid4(), a_handling(transactions)
+    async with transactions.begin() as session:
+        fence = await fences.lock(session, document)
+        fence.hear(1)
+        fence.conclude(ready(document))
+    for round_ in (0, 1, 1, 2, 2):
+        await handling.handle(record_of(uploaded(document, round_=round_)))
+    async with transactions.begin() as session:
+        bodies = list(await session.scalars(select(OutboxRow.body).order_by(OutboxRow.id)))
+    assert [Envelope.parse(body).fact() for body in bodies] == [ready(document, round_=1), ready(document, round_=2)]
+
+
+async def test_facts_that_nobody_here_hears_cost_nothing(transactions: Transactions) -> None:
+    handling = a_handling(transactions, {DocumentReady: hear_ready})
+    fact = uploaded()
+    await handling.handle(record_of(fact))
+    assert await the_fence(transactions, fact.subject) is None
+
+
+def test_a_subscription_to_what_is_said_elsewhere_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"document\.uploaded\.v1: not said on the topic users"):
+        Subscription(USERS, {DocumentUploaded: note})
+
+
+# poison
+
+
+def _envelope(**changes: object) -> bytes:
+
+    body = json.loads(record_of(uploaded()).value or b"")
+    body.update(changes)
+    return json.dumps(body).encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "record.empty"),
+        (b"", "record.empty"),
+        (b"\xff\xfe\x00", "record.unreadable"),
+        (b"[]", "record.unreadable"),
+        (b"{}", "record.unreadable"),
+        (b"[" * 100_000, "record.unreadable"),
+        (b"x" * 5_000_000, "record.unreadable"),
+        (_envelope(type="document.uploaded.v9"), "record.unreadable"),
+        (_envelope(data={}), "record.unreadable"),
+        (_envelope(subject="somebody else"), "record.unreadable"),
+        (_envelope(id="not an id"), "record.unreadable"),
+    ],
+    ids=["tombstone", "empty", "bytes", "array", "object", "deep", "5MB", "version", "fields", "subject", "id"],
+)
+async def test_poison_is_put_aside_once(transactions: Transactions, value: bytes | None, reason: str) -> None:
+    handling = a_handling(transactions)
+    for _ in range(2):
+        await handling.handle(Record("documents", 3, 7, b"key", value))
+    (letter,) = await dead(transactions)
+    assert (letter.reason, letter.topic, letter.partition, letter.log_offset) == (reason, "documents", 3, 7)
+    assert letter.size_bytes == len(value or b"")
+    assert letter.value == (None if value is None else value[: 1024 * 1024])
+
+
+def raw(headers: list[tuple[str, bytes | None]], value: bytes) -> "ConsumerRecord[Any, Any]":
+    return ConsumerRecord("documents", 0, 1, 0, 0, b"key", value, None, 3, len(value), tuple(headers))
+
+
+@pytest.mark.parametrize("header", [None, b"\xff\xfe"])
+async def test_a_bad_header_is_poison(transactions: Transactions, header: bytes | None) -> None:
+    value = record_of(uploaded()).value or b""
+    await a_handling(transactions).handle(Record.of(raw([("content-type", header)], value)))
+    (letter,) = await dead(transactions)
+    assert letter.reason == "record.headers"
+    assert await count(transactions, JobRow) == 0
+
+
+def test_a_trace_is_taken_from_the_header_if_it_is_one() -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert Record.of(raw([("traceparent", trace.encode())], b"x")).traceparent == trace
+    assert Record.of(raw([("traceparent", b"nonsense")], b"x")).traceparent is None
+
+
+# handlers that fail, databases that go
+
+
+async def test_a_handler_that_keeps_failing_puts_the_record_aside(transactions: Transactions) -> None:
+    tries = []
+
+    async def fails(session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
+        tries.append(fact)
+        fence.hear(9)
+        raise KeyError("a mistake of ours")
+
+    fact = uploaded()
+    await a_handling(transactions, {DocumentUploaded: fails}).handle(record_of(fact))
+    (letter,) = await dead(transactions)
+    assert (letter.reason, letter.detail) == ("handler.failed", "KeyError")
+    assert len(tries) == 3
+    assert await the_fence(transactions, fact.subject) is None, "what it did was rolled back"
+
+
+async def test_a_handler_that_fails_once_is_tried_again(transactions: Transactions) -> None:
+    failures = iter([KeyError("once")])
+
+    async def fails_once(session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        await note(session, fence, fact)
+
+    await a_handling(transactions, {DocumentUploaded: fails_once}).handle(record_of(uploaded()))
+    assert await dead(transactions) == []
+    assert await count(transactions, JobRow) == 1
+
+
+class Away(Exception):
+    sqlstate = "57P01"  # admin_shutdown
+
+
+class Slow(Exception):
+    sqlstate = "57014"  # query_canceled
+
+
+def failing(error: Exception, times: int) -> Callable[[AsyncSession, Fence, Any], Any]:
+    left = iter(range(times))
+
+    async def handler(session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
+        if next(left, None) is not None:
+            raise DBAPIError("SELECT", None, error)
+        await note(session, fence, fact)
+
+    return handler
+
+
+async def test_while_the_database_is_away_the_handler_waits(transactions: Transactions) -> None:
+    handling = a_handling(transactions, {DocumentUploaded: failing(Away(), 4)})
+    await handling.handle(record_of(uploaded()))
+    assert await dead(transactions) == []
+    assert await count(transactions, JobRow) == 1
+    assert not handling.waiting
+
+
+async def test_a_statement_that_always_takes_too_long_is_the_handlers_own_fault(transactions: Transactions) -> None:
+    await a_handling(transactions, {DocumentUploaded: failing(Slow(), 100)}).handle(record_of(uploaded()))
+    (letter,) = await dead(transactions)
+    assert letter.reason == "handler.failed"
+
+
+async def test_a_database_that_stays_away_ends_the_process_and_acknowledges_nothing() -> None:
+    engine = create_engine("postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
+    ended: list[str] = []
+    handling = a_handling(Transactions(engine, create_sessions(engine)), end=ended.append, patience=0.1)
+    handled = asyncio.create_task(handling.handle(record_of(uploaded())))
+    await until(lambda: bool(ended))
+    assert handling.waiting
+    assert ended == ["the database has been away for 0.1 s"]
+    assert not handled.done(), "it never returns to the consumer"
+    handled.cancel()
+    await engine.dispose()

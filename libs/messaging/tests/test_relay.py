@@ -1,0 +1,288 @@
+"""Sending what was said, to a broker with real offsets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaConnectionError
+from chassis.database import Sessions
+from contracts.envelope import Envelope
+from contracts.facts import Fact
+from contracts.topics import TOPICS
+from docqa.embedded.broker import EmbeddedKafka
+from messaging import relay as relaying
+from messaging.broker_memory import BrokerMemory
+from messaging.outbox import Outbox
+from messaging.producing import Outcome, Outgoing, Producer, Refused, Sent
+from messaging.relay import Relay
+from messaging.tables import DeadLetter, OutboxRow
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from libs.messaging.tests.samples import failed, ready, until, uploaded
+
+DOCUMENT = uuid4()
+
+
+async def say(sessions: Sessions, *facts: Fact) -> list[UUID]:
+    async with sessions.begin() as session:
+        return [Outbox("some").add(session, fact) for fact in facts]
+
+
+async def rows(sessions: Sessions) -> Sequence[OutboxRow]:
+    async with sessions() as session:
+        return (await session.scalars(select(OutboxRow).order_by(OutboxRow.id))).all()
+
+
+async def unsent(sessions: Sessions) -> int:
+    return sum(row.sent_at is None for row in await rows(sessions))
+
+
+def a_relay(engine: AsyncEngine, producer: Any, **options: Any) -> Relay:
+    return Relay(engine, producer, BrokerMemory(), woken=asyncio.Event(), **options)
+
+
+@pytest.fixture
+async def producer(kafka: str) -> AsyncIterator[Producer]:
+    producer = Producer(kafka)
+    yield producer
+    await producer.stop()
+
+
+async def read_all(kafka: str, count: int) -> list[Any]:
+    consumer = AIOKafkaConsumer("documents", bootstrap_servers=kafka, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        async with asyncio.timeout(20):
+            return [await consumer.getone() for _ in range(count)]
+    finally:
+        await consumer.stop()
+
+
+class Broker:
+    """Stands for the broker, and does as it is told."""
+
+    def __init__(self) -> None:
+        self.log: list[Outgoing] = []
+        self.down = False
+        self.refuses: set[bytes] = set()
+        self.drops: set[int] = set()
+        self.dies_after_sending = False
+
+    async def connect(self) -> None:
+        if self.down:
+            raise KafkaConnectionError
+
+    async def send(self, records: Sequence[Outgoing]) -> list[Outcome]:
+        outcomes = [self._take(record) for record in records]
+        if self.dies_after_sending:
+            raise ConnectionResetError
+        return outcomes
+
+    async def stop(self) -> None:
+        pass
+
+    def wipe(self) -> None:
+        self.log.clear()
+
+    def _take(self, record: Outgoing) -> Outcome:
+        if record.key in self.refuses:
+            return Refused(record.id, "MessageSizeTooLargeError")
+        if record.id in self.drops:
+            self.drops.remove(record.id)
+            return None
+        self.log.append(record)
+        return Sent(record.id, record.topic, 0, len(self.log) - 1)
+
+    @property
+    def events(self) -> list[UUID]:
+        return [Envelope.parse(record.value).id for record in self.log]
+
+
+# over the wire
+
+
+async def test_what_was_said_arrives_in_order_with_key_trace_and_offset(
+    engine: AsyncEngine, sessions: Sessions, producer: Producer, kafka: str
+) -> None:
+    document = uuid4()
+    said = await say(sessions, *(uploaded(document, version=version) for version in range(1, 21)))
+    await a_relay(engine, producer).drain()
+    records = await read_all(kafka, 20)
+    assert [Envelope.parse(record.value).id for record in records] == said
+    assert {record.key for record in records} == {str(document).encode()}
+    assert dict(records[0].headers)["content-type"] == b"application/cloudevents+json"
+    assert [(row.sent_partition, row.sent_offset) for row in await rows(sessions)] == [
+        (record.partition, record.offset) for record in records
+    ]
+
+
+async def test_a_missed_notification_delays_a_fact_by_a_look_and_no_more(
+    engine: AsyncEngine, sessions: Sessions, producer: Producer
+) -> None:
+    relay = a_relay(engine, producer)
+    running = asyncio.create_task(relay.run())
+    await say(sessions, uploaded())
+
+    async def sent() -> bool:
+        return await unsent(sessions) == 0
+
+    await until(sent)
+    running.cancel()
+
+
+async def test_a_record_that_the_broker_refuses_is_put_aside_and_its_neighbours_go(
+    engine: AsyncEngine, sessions: Sessions, producer: Producer
+) -> None:
+    facts = [uploaded() for _ in range(3)]
+    await say(sessions, *facts)
+    async with sessions.begin() as session:
+        # Larger than the client, let alone the broker, would ever take.
+        await session.execute(
+            text("UPDATE outbox SET body = convert_to(repeat('x', 2000000), 'UTF8') WHERE subject = :subject"),
+            {"subject": facts[1].subject},
+        )
+    await a_relay(engine, producer).drain()
+    assert await unsent(sessions) == 0
+    async with sessions() as session:
+        (letter,) = (await session.scalars(select(DeadLetter))).all()
+    assert (letter.origin, letter.reason, letter.key) == ("outbox", "fact.refused", facts[1].subject.encode())
+
+
+async def test_a_broker_that_comes_back_on_the_same_address_gets_everything(
+    engine: AsyncEngine, sessions: Sessions
+) -> None:
+    broker = Broker()
+    broker.down = True
+    relay = a_relay(engine, broker)
+    await say(sessions, uploaded(), uploaded())
+    running = asyncio.create_task(relay.run())
+    with pytest.raises(KafkaConnectionError):
+        await relay.drain()
+    broker.down = False
+    await until(lambda: len(broker.log) == 2)
+    running.cancel()
+
+
+# order
+
+
+async def test_two_relays_keep_order(engine: AsyncEngine, sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relaying, "_UNSENT", relaying._UNSENT.limit(7))
+    broker, document = Broker(), uuid4()
+    said = await say(sessions, *(uploaded(document, version=version) for version in range(1, 51)))
+    one, two = a_relay(engine, broker), a_relay(engine, broker)
+
+    async def send(relay: Relay) -> None:
+        while await unsent(sessions):
+            async with engine.connect() as connection:
+                await relay.send_batch(connection)
+
+    await asyncio.gather(send(one), send(two))
+    assert broker.events == said
+
+
+async def test_what_follows_an_unsent_fact_about_the_same_subject_is_sent_again_behind_it(
+    engine: AsyncEngine, sessions: Sessions
+) -> None:
+    broker, document = Broker(), uuid4()
+    first, second, other = await say(sessions, uploaded(document), ready(document), uploaded())
+    broker.drops = {(await rows(sessions))[0].id}
+    relay = a_relay(engine, broker)
+    with pytest.raises(TimeoutError):
+        await relay.drain()
+    assert [row.sent_at is None for row in await rows(sessions)] == [True, True, False]
+    await relay.drain()
+    assert broker.events == [second, other, first, second]
+
+
+async def test_a_relay_that_dies_before_its_commit_sends_again_with_the_same_ids(
+    engine: AsyncEngine, sessions: Sessions
+) -> None:
+    broker = Broker()
+    said = await say(sessions, uploaded())
+    broker.dies_after_sending = True
+    with pytest.raises(ConnectionResetError):
+        await a_relay(engine, broker).drain()
+    broker.dies_after_sending = False
+    await a_relay(engine, broker).drain()
+    assert broker.events == said * 2
+    assert await unsent(sessions) == 0
+
+
+# a broker that forgot
+
+
+async def test_kept_facts_are_said_again_to_a_broker_that_lost_its_records(
+    engine: AsyncEngine, sessions: Sessions
+) -> None:
+    broker, wiped = Broker(), []
+
+    async def on_wiped() -> None:
+        wiped.append(True)
+
+    relay = a_relay(engine, broker, on_wiped=on_wiped)
+    _, end, failure = await say(sessions, uploaded(), ready(), failed())
+    await relay.drain()
+    broker.wipe()
+    (new,) = await say(sessions, uploaded())
+    await relay.drain()
+    await relay.drain()
+    assert broker.events == [new, end, failure], "with the ids that they had"
+    assert wiped == [True]
+    await say(sessions, uploaded())
+    await relay.drain()
+    assert len(broker.log) == 4, "once is enough"
+
+
+async def test_a_relay_remembers_the_offsets_across_a_restart(engine: AsyncEngine, sessions: Sessions) -> None:
+    broker = Broker()
+    await say(sessions, ready(), ready())
+    await a_relay(engine, broker).drain()
+    broker.wipe()
+    await say(sessions, uploaded())
+    restarted = a_relay(engine, broker)
+    running = asyncio.create_task(restarted.run())
+    await until(lambda: len(broker.log) == 3)
+    running.cancel()
+
+
+async def test_a_topic_found_new_gets_the_kept_facts_again(engine: AsyncEngine, sessions: Sessions) -> None:
+    broker = Broker()
+    relay = a_relay(engine, broker)
+    await say(sessions, uploaded(), ready())
+    await relay.drain()
+    await relay.broker_lost({"users"})
+    assert await unsent(sessions) == 0
+    await relay.broker_lost({"documents"})
+    assert await unsent(sessions) == 1
+
+
+async def test_a_real_broker_that_is_emptied_gets_the_kept_facts_again(engine: AsyncEngine, sessions: Sessions) -> None:
+    partitions = {topic.name: topic.partitions for topic in TOPICS}
+    memory, said = BrokerMemory(), []
+    for _ in range(2):
+        with EmbeddedKafka(partitions) as broker:
+            producer = Producer(broker.bootstrap_servers)
+            relay = Relay(engine, producer, memory, woken=asyncio.Event())
+            said += await say(sessions, *(ready(DOCUMENT) for _ in range(3)))
+            await relay.drain()
+            await relay.drain()
+            await producer.stop()
+            heard = [Envelope.parse(record.value).id for record in await read_all(broker.bootstrap_servers, len(said))]
+    assert sorted(heard) == sorted(said)
+
+
+def test_memory_keeps_what_was_given_apart_from_what_was_heard() -> None:
+    memory = BrokerMemory()
+    memory.heard("documents", 0, 12)
+    assert not memory.contradicts("documents", 0, 10), "others may have heard later records already"
+    memory.given("documents", 0, 10)
+    assert memory.contradicts("documents", 0, 10)
+    assert not memory.contradicts("documents", 1, 0)
+    assert memory.ends("documents") == {0: 13}
+    memory.forget("documents")
+    assert memory.ends("documents") == {}

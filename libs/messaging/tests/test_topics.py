@@ -1,0 +1,32 @@
+"""The topics exist."""
+
+import os
+
+import pytest
+from contracts.topics import TOPICS, Topic
+from docqa.embedded.broker import EmbeddedKafka
+from messaging import topics
+
+
+async def test_nothing_is_asked_of_a_broker_that_has_them(kafka: str) -> None:
+    assert await topics.ensure(kafka) == set()
+
+
+async def test_another_number_of_partitions_is_told_and_lived_with() -> None:
+    with EmbeddedKafka({topic.name: 2 for topic in TOPICS}) as broker:
+        assert await topics.ensure(broker.bootstrap_servers) == set()
+
+
+@pytest.mark.skipif("DOCQA_TEST_KAFKA" in os.environ, reason="a real broker creates it")
+async def test_a_broker_that_cannot_create_topics_says_so(kafka: str) -> None:
+    with pytest.raises(topics.TopicsMissing, match="missing topics: another"):
+        await topics.ensure(kafka, [Topic("another", 1)])
+
+
+def test_retention_and_compaction_are_the_contracts() -> None:
+    configs = {topic.name: topics._configs(topic) for topic in TOPICS}
+    assert configs == {
+        "documents": {"retention.ms": "604800000"},
+        "users": {"retention.ms": "604800000"},
+        "indexes": {"cleanup.policy": "compact"},
+    }
