@@ -13,8 +13,8 @@ from tests.stubs.providers import OpenAIStub
 
 
 async def purge(embedder: AtWork, document: Document, *, version: int = 1, asked: int = 0) -> None:
+    await embedder.hear(document.deleted(version=version, asked=asked))
     async with embedder.working("purge", "embed", "drop"):
-        await embedder.hear(document.deleted(version=version, asked=asked))
         await embedder.settled()
 
 
