@@ -132,7 +132,7 @@ async def test_a_file_that_is_not_the_one_announced_is_not_embedded(embedder: At
     async with embedder.working("embed"):
         await _tried(embedder, document)
     (job,) = await embedder.jobs(document, "embed")
-    assert job.failure == "chunks.damaged"
+    assert job.failure == "processing.chunks_changed"
     assert openai_stub.embeddings.seen.calls == 0
 
 

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from embedder.tables import EmbeddingRun
 
-MISSING = "chunks.missing"
-DAMAGED = "chunks.damaged"
+MISSING = "processing.chunks_missing"
+CHANGED = "processing.chunks_changed"
+UNREADABLE = "processing.chunks_unreadable"
 
 REMEMBERED = 256
 """Headers of checked files, a few kilobytes each: a file is hashed once a process, not once a batch."""
@@ -71,8 +72,8 @@ class ChunkFiles:
                 first += piece
         line, newline, _ = first.partition(b"\n")
         if seen.hexdigest() != digest or not newline:
-            raise Transient(DAMAGED, "The chunks of the document are not those that were announced.")
+            raise Transient(CHANGED, "The chunks of the document are not those that were announced.")
         try:
             return _Checked(parse_header(line), len(line) + 1)
         except ValidationError as error:
-            raise Transient(DAMAGED, "The chunks of the document cannot be read.") from error
+            raise Transient(UNREADABLE, "The chunks of the document cannot be read.") from error
