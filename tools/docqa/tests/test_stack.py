@@ -85,11 +85,11 @@ async def test_every_service_is_told_where_everything_is(stand_ins, data: Path, 
     assert left_running() == []
 
 
-async def test_the_gateway_comes_last(stand_ins, data: Path) -> None:
+async def test_the_gateway_comes_last(light, data: Path) -> None:
     heard = Heard()
-    async with Stack(data, user=stand_ins, progress=heard):
+    async with Stack(data, user=light, progress=heard):
         assert heard.steps[-1] == "gateway"
-        assert set(heard.steps) == {"PostgreSQL", "broker", "Chroma", "auth", "ingest", "embedder", "qa", "gateway"}
+        assert set(heard.steps) == {"auth", "ingest", "embedder", "qa", "gateway"}
 
 
 async def test_a_service_hears_what_the_user_set_for_it_and_not_what_is_others(light, data: Path) -> None:
@@ -282,11 +282,11 @@ async def test_a_running_stack_can_be_found_by_its_folder(light, data: Path) -> 
         RunningStack.find(data)
 
 
-async def test_logs_of_the_last_runs_are_kept(stand_ins, data: Path) -> None:
+async def test_logs_of_the_last_runs_are_kept(light, data: Path) -> None:
     for _ in range(2):
-        async with Stack(data, user=stand_ins):
+        async with Stack(data, user=light):
             pass
-    assert {"postgres.log", "postgres.log.1"} <= {file.name for file in (data / "logs").iterdir()}
+    assert {"qa.log", "qa.log.1"} <= {file.name for file in (data / "logs").iterdir()}
 
 
 async def test_stopping_is_quick_also_when_a_service_is_frozen(light, data: Path) -> None:
