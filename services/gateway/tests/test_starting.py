@@ -162,9 +162,12 @@ async def test_an_upload_travels_over_the_broker_and_comes_back_ready(
     ):
         answer = await http.post("/api/upload", files=[("files", ("a.txt", b"words", "text/plain"))])
         document = UUID(answer.json()["documents"][0]["id"])
-        async with asyncio.timeout(30):
-            while (shown := (await http.get(f"/api/docs/{document}")).json())["status"] != "ready":
-                await asyncio.sleep(0.05)
+        changes = app.state.parts.stream._changes
+        with changes.watch(ada.id, await changes.read(ada.id)) as watch:
+            async with asyncio.timeout(30):
+                while (shown := (await http.get(f"/api/docs/{document}")).json())["status"] != "ready":
+                    await watch.changed.wait()
+                    watch.changed.clear()
     await others.dispose()
 
     assert shown["live_version"] == 1
