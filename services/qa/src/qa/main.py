@@ -42,6 +42,9 @@ from qa.subscribers import Subscribers
 from qa.vectors import ShardedVectors
 from qa.workers import IndexPassages, PurgeDocument, PurgeUser, SweepDocument
 
+# Seconds that a question may wait for a connection: two hundred at once have to take turns.
+PATIENCE = 30.0
+
 # Longer than any answer may take.
 ABANDONED = timedelta(hours=2)
 
@@ -59,9 +62,11 @@ def create_app(
     """The service. Its database must be migrated; all else may be away. What is given stands in for what is named."""
     telemetry.configure(settings)
     keep_to_ourselves()
-    engine = create_engine(settings)
+    engine = create_engine(settings, pool_timeout=PATIENCE)
+    # What is one statement needs no transaction around it: one round trip instead of three.
+    reads = engine.execution_options(isolation_level="AUTOCOMMIT")
     sessions = create_sessions(engine)
-    indexes = ActiveIndexes(engine)
+    indexes = ActiveIndexes(reads)
     vectors = ShardedVectors(settings.chroma_url, timeout=settings.vectors_timeout)
     models = QuestionModels(open_model or open_with(settings))
     running = RunningAnswers()
@@ -69,7 +74,7 @@ def create_app(
     watch = StopWatch(sessions, running, delivery.listener.subscribe(CHANNEL))
     http = httpx.AsyncClient()
     retrieve = Retrieve(
-        indexes=indexes, models=models, vectors=vectors, texts=FullText(engine), passages=Passages(engine)
+        indexes=indexes, models=models, vectors=vectors, texts=FullText(reads), passages=Passages(reads)
     )
 
     @asynccontextmanager

@@ -5,6 +5,7 @@ one around the whole call, so that nobody waits longer than was promised.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -29,6 +30,10 @@ T = TypeVar("T")
 # Questions that are at Chroma at the same time; it works on one core, so more would only wait there instead of here.
 THREADS = 8
 
+# After one question has waited in vain nobody else has to, for so long: with two hundred in line, the last one would
+# wait a minute.
+SPARED_SECONDS = 1.0
+
 
 class IndexUnavailable(Exception):
     """The index did not answer, or is not (wholly) there: nothing can be said about what it holds."""
@@ -52,6 +57,8 @@ class ShardedVectors:
         self._url = url
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="chroma")
+        self._places = asyncio.Semaphore(threads)
+        self._spared_until = 0.0
         self._client: Client | None = None
         self._shards: dict[str, Chroma] = {}
 
@@ -78,16 +85,20 @@ class ShardedVectors:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _within_limit(self, call: Callable[[], T]) -> T:
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-        except IndexUnavailable:
-            raise
-        except TimeoutError:
-            raise IndexUnavailable(f"Chroma did not answer within {self._timeout:g} s") from None
-        except Exception as error:
-            # Its client raises bare `Exception` for most of what a server can answer.
-            raise IndexUnavailable(f"Chroma: {type(error).__name__}") from error
+        async with self._places:  # waiting for one's turn is not Chroma's time
+            if time.monotonic() < self._spared_until:
+                raise IndexUnavailable("Chroma did not answer those who asked just now")
+            try:
+                async with asyncio.timeout(self._timeout):
+                    return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+            except IndexUnavailable:
+                raise
+            except TimeoutError:
+                self._spared_until = time.monotonic() + SPARED_SECONDS
+                raise IndexUnavailable(f"Chroma did not answer within {self._timeout:g} s") from None
+            except Exception as error:
+                # Its client raises bare `Exception` for most of what a server can answer.
+                raise IndexUnavailable(f"Chroma: {type(error).__name__}") from error
 
     def _query(self, name: str, vector: list[float], where: dict[str, Any], limit: int) -> list[VectorHit]:
         try:
