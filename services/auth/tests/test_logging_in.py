@@ -8,14 +8,16 @@ from typing import Any
 import httpx
 import pytest
 from auth.errors import BadCredentials
-from auth.passwords import Passwords
+from auth.issuing import Issuer
+from auth.logging_in import LogIn
+from auth.passwords import Comparison, Passwords
 from auth.proving import Prove
 from auth.settings import AuthSettings
-from auth.tables import LoginFailureRow, UserRow
+from auth.signing import KeyRing
+from auth.tables import LoginFailureRow
 from auth.throttling import Throttle, account_of
 from chassis.database import Sessions
 from sqlalchemy import func, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 
 async def log_in(auth: httpx.AsyncClient, email: str, password: str) -> httpx.Response:
@@ -229,19 +231,26 @@ async def test_a_body_of_a_megabyte_is_refused(edge: httpx.AsyncClient) -> None:
     assert answer.status_code == 413
 
 
-async def test_a_password_opens_no_account_that_took_the_address_meanwhile(sessions: Sessions, ada, grace) -> None:
+class DeletesMeanwhile(Passwords):
+    """While it compares, the account is deleted."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        super().__init__(threads=1, waiting=1)
+        self._sessions = sessions
+
+    async def compare(self, password: str, kept: str | None) -> Comparison:
+        async with self._sessions.begin() as session:
+            await session.execute(text("DELETE FROM users"))
+        return await super().compare(password, kept)
+
+
+async def test_an_account_that_is_deleted_during_its_login_is_not_logged_in(sessions: Sessions, ada) -> None:
     prove = Prove(
         sessions,
-        passwords=Passwords(threads=1, waiting=10),
+        passwords=DeletesMeanwhile(sessions),
         throttle=Throttle(failures=10, window=timedelta(minutes=15)),
     )
-    found = iter([ada.id, grace.id])
-
-    async def find(session: AsyncSession) -> UserRow | None:
-        return await session.get(UserRow, next(found))
-
-    async def open_door(session: AsyncSession, user: UserRow) -> None:
-        raise AssertionError(user.email)
+    issuer = Issuer(KeyRing(sessions), access_seconds=900, refresh_life=timedelta(days=30))
 
     with pytest.raises(BadCredentials):
-        await prove(ada.email, ada.password, find=find, then=open_door)
+        await LogIn(prove, issuer)(ada.email, ada.password)

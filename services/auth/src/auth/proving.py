@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from chassis.database import Sessions
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.errors import BadCredentials
@@ -33,7 +34,7 @@ class Prove:
         find: Callable[[AsyncSession], Awaitable[UserRow | None]],
         then: Callable[[AsyncSession, UserRow], Awaitable[T]],
     ) -> T:
-        """What `then` gives for the user whom `find` finds.
+        """What `then` gives for the user whom `find` found; by then the account may have been deleted.
 
         Raises `BadCredentials`, `TooManyFailures`, `HashingBusy`.
         """
@@ -44,14 +45,15 @@ class Prove:
         comparison = await self._passwords.compare(password, user.password_hash if user else None)
         async with self._sessions.begin() as session:
             failures = await self._throttle.lock(session, account)
-            known = await find(session) if comparison.right else None
-            # Meanwhile the address may have gone to somebody else, whose password was not compared.
-            if known is None or user is None or known.id != user.id:
-                await self._throttle.count(session, account)
-            else:
+            if comparison.right and user is not None:
                 if failures:
                     await self._throttle.forget(session, account)
                 if comparison.fresh_hash is not None:
-                    known.password_hash = comparison.fresh_hash
-                return await then(session, known)
+                    await _keep(session, user, comparison.fresh_hash)
+                return await then(session, user)
+            await self._throttle.count(session, account)
         raise BadCredentials
+
+
+async def _keep(session: AsyncSession, user: UserRow, password_hash: str) -> None:
+    await session.execute(update(UserRow).where(UserRow.id == user.id).values(password_hash=password_hash))
