@@ -38,7 +38,7 @@ def a_runner(sessions: Sessions, run: Counted, *, every: timedelta = HOUR) -> Ch
 
 async def due_in(sessions: Sessions) -> timedelta:
     async with sessions() as session:
-        due = await session.scalar(select(ChoreRow.due_at - func.clock_timestamp()))
+        due: timedelta | None = await session.scalar(select(ChoreRow.due_at - func.clock_timestamp()))
     assert due is not None
     return due
 

@@ -52,7 +52,7 @@ async def hear_ready(session: AsyncSession, fence: Fence, fact: DocumentReady) -
 
 
 def a_handling(transactions: Transactions, handlers: dict[type[Fact], Any] | None = None, **options: Any) -> Handling:
-    usual = {DocumentUploaded: note, DocumentDeleted: forget, DocumentReady: hear_ready}
+    usual: dict[type[Fact], Any] = {DocumentUploaded: note, DocumentDeleted: forget, DocumentReady: hear_ready}
     return Handling(Subscription(DOCUMENTS, handlers or usual), transactions, **options)
 
 

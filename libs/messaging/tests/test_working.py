@@ -165,6 +165,7 @@ async def test_retry_after_is_honoured(transactions: Transactions) -> None:
         row = await the_job(transactions)
         async with transactions.begin() as session:
             left = await session.scalar(select(JobRow.available_at - func.clock_timestamp()))
+    assert left is not None
     assert timedelta(seconds=110) < left <= timedelta(seconds=120)
     assert (row.tries, row.failure) == (1, "provider.busy")
 
