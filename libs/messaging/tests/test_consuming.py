@@ -187,12 +187,9 @@ async def test_a_group_that_has_committed_nothing_finds_its_topic_new(
 ) -> None:
     new: list[str] = []
 
-    async def on_new_log(topic: str) -> None:
-        new.append(topic)
-
     hears = Hears()
     for _ in range(2):
-        async with consuming(kafka, transactions, hears, on_new_log=on_new_log) as consumption:
+        async with consuming(kafka, transactions, hears, on_new_log=new.append) as consumption:
             await until(consumption.joined.is_set)
             await put(producer, value_of(uploaded()), partition=None)
             seen = len(hears.facts)

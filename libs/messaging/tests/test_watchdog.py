@@ -66,7 +66,7 @@ class Watched:
     def __init__(self) -> None:
         self.now = 1.0
         self.ended: list[str] = []
-        self.lost: list[set[str]] = []
+        self.lost: list[str] = []
         self.memory = BrokerMemory()
         self.consumer = Consumer()
         self.consumes = Consumes(self.consumer)
@@ -80,10 +80,9 @@ class Watched:
             clock=lambda: self.now,
         )
 
-    async def _on_lost(self, topics: set[str]) -> None:
-        self.lost.append(topics)
-        for topic in topics:
-            self.memory.forget(topic)
+    def _on_lost(self, topic: str) -> None:
+        self.lost.append(topic)
+        self.memory.forget(topic)
 
     async def look_after(self, seconds: float) -> None:
         self.now += seconds
@@ -171,7 +170,7 @@ async def test_a_log_that_has_become_shorter_is_told_of_once(watched: Watched) -
     watched.consumer.end = watched.consumer.position_at = 3
     await watched.look_after(1)
     await watched.look_after(1)
-    assert watched.lost == [{"documents"}]
+    assert watched.lost == ["documents"]
 
 
 async def test_lag_is_measured(watched: Watched) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
@@ -23,7 +23,7 @@ MAX_POLL_MS = 300_000  # longer than a handler waits for its database
 STOP_SECONDS = 5.0
 RETRY_AFTER = (0.1, 0.5, 1.0, 2.0)
 
-NewLog = Callable[[str], Awaitable[None]]
+NewLog = Callable[[str], None]
 """Told the name of a topic of which this group has never committed anything."""
 
 log = structlog.stdlib.get_logger(__name__)
@@ -155,7 +155,7 @@ class Consumption:
         places = [TopicPartition(self.topic, number) for number in consumer.partitions_for_topic(self.topic) or ()]
         committed = await asyncio.gather(*(consumer.committed(place) for place in places))
         if not any(committed):
-            await self._on_new_log(self.topic)
+            self._on_new_log(self.topic)
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -134,7 +134,7 @@ class Delivery:
             memory=self._memory,
             fetch_max_wait_ms=self._settings.kafka_fetch_max_wait_ms,
             session_timeout_ms=self._settings.kafka_session_timeout_ms,
-            on_new_log=self._new_log,
+            on_new_log=self._relay.broker_lost,
             end=self._end,
         )
 
@@ -150,9 +150,6 @@ class Delivery:
         async with asyncio.TaskGroup() as group:
             for consumption in self._consumptions:
                 group.create_task(consumption.run())
-
-    async def _new_log(self, topic: str) -> None:
-        await self._relay.broker_lost({topic})
 
     async def _pulse(self) -> None:
         """Once a second: jobs whose lease ran out wait again, and what became due is taken."""

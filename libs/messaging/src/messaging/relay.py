@@ -72,6 +72,7 @@ class Relay:
         self._memory = memory
         self._woken = woken
         self._on_wiped = on_wiped
+        self._lost: set[str] = set()
 
     async def run(self) -> None:
         failures = 0
@@ -100,6 +101,8 @@ class Relay:
     async def send_batch(self, connection: AsyncConnection) -> int:
         """Send one batch in one transaction; gives how many rows were waiting, up to the size of a batch."""
         await self._producer.connect()  # not while the transaction is open: that may take its time
+        if self._lost:
+            await self._start_again(connection)
         wiped: set[str] = set()
         async with connection.begin():
             rows = (await connection.execute(_UNSENT)).all()
@@ -108,29 +111,23 @@ class Relay:
             outcomes = _in_order(rows, await self._producer.send([_outgoing(row) for row in rows]))
             sent = [outcome for outcome in outcomes if isinstance(outcome, Sent)]
             wiped = {each.topic for each in sent if self._memory.contradicts(each.topic, each.partition, each.offset)}
-            for topic in wiped:
-                await _unsend_kept(connection, topic)
+            await _unsend_kept(connection, wiped)
             await _mark(connection, sent)
             await _bury(connection, [outcome for outcome in outcomes if isinstance(outcome, Refused)])
         for topic in wiped:
             self._memory.forget(topic)
         self._note(rows, outcomes)
         if wiped:
-            self._woken.set()
             await self._tell_wiped(wiped)
         if any(outcome is None for outcome in outcomes):
             raise TimeoutError("the broker did not take all records")
         return len(rows)
 
-    async def broker_lost(self, topics: set[str]) -> None:
-        """The broker has new, shorter logs for these topics: say again what nobody would ask for."""
-        async with self._engine.begin() as connection:
-            for topic in topics:
-                await _unsend_kept(connection, topic)
-        for topic in topics:
-            self._memory.forget(topic)
+    def broker_lost(self, topic: str) -> None:
+        """The broker has a new, shorter log for this topic: say again what nobody would ask for."""
+        self._memory.forget(topic)
+        self._lost.add(topic)
         self._woken.set()
-        await self._tell_wiped(topics)
 
     async def _look(self, connection: AsyncConnection) -> None:
         self._woken.clear()
@@ -159,10 +156,21 @@ class Relay:
                 metrics.DEAD_LETTERS.labels("refused").inc()
                 log.error("the broker refused a fact", type=row.type, subject=row.subject, error=outcome.reason)
 
+    async def _start_again(self, connection: AsyncConnection) -> None:
+        lost = set(self._lost)
+        async with connection.begin():
+            await _unsend_kept(connection, lost)
+        self._lost -= lost
+        await self._tell_wiped(lost)
+
     async def _tell_wiped(self, topics: set[str]) -> None:
-        log.warning("the broker has lost its records", topics=sorted(topics))
+        log.warning("topics are new, or have lost their records", topics=sorted(topics))
+        self._woken.set()
         if self._on_wiped is not None:
-            await self._on_wiped()
+            try:
+                await self._on_wiped()
+            except Exception:
+                log.exception("what follows a wiped broker failed")
 
 
 def _outgoing(row: _Row) -> Outgoing:
@@ -200,12 +208,14 @@ async def _bury(connection: AsyncConnection, refused: Sequence[Refused]) -> None
         await connection.execute(update(OutboxRow).where(OutboxRow.id == each.id).values(sent_at=func.now()))
 
 
-async def _unsend_kept(connection: AsyncConnection, topic: str) -> None:
+async def _unsend_kept(connection: AsyncConnection, topics: set[str]) -> None:
+    if not topics:
+        return
     await connection.execute(
         update(OutboxRow)
         .where(
             OutboxRow.kept,
-            OutboxRow.topic == topic,
+            OutboxRow.topic.in_(topics),
             OutboxRow.sent_partition.is_not(None),
             OutboxRow.sent_at > func.now() - text(f"interval '{KEPT}'"),
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -37,7 +37,7 @@ class Watchdog:
         consumptions: list[Consumption],
         memory: BrokerMemory,
         *,
-        on_lost: Callable[[set[str]], Awaitable[None]],
+        on_lost: Callable[[str], None],
         end: End = end_process,
         every: float = EVERY,
         stalled_after: float = STALLED_AFTER,
@@ -72,7 +72,7 @@ class Watchdog:
         async with asyncio.timeout(ASK_SECONDS):
             ends = await _ends(consumer, consumption.topic)
         if any(end < least.get(place.partition, 0) for place, end in ends.items()):
-            await self._on_lost({consumption.topic})
+            self._on_lost(consumption.topic)
         self._judge(consumption, *await _lag(consumption, consumer, ends))
 
     async def alive(self) -> str | None:
