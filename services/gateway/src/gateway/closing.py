@@ -43,18 +43,18 @@ class CloseAccount:
 
 
 async def close(session: AsyncSession, fence: Fence, owner: UUID, deletion: UUID) -> None:
-    """Closed from this transaction on, with a receipt that auth has already signed: it erased before it accepted."""
+    """Closed from this transaction on."""
     fence.delete()
     receipt = insert(DeletionRow).values(id=deletion, owner_id=owner, document_id=None)
     await session.execute(receipt.on_conflict_do_nothing())
-    await receipts.enter_account_store(session, deletion, store="auth", erased=1, remaining=0)
     await jobs.add(session, kind=CLOSURE, subject=owner, version=1, owner=owner)
     await owners.close(session, owner)
 
 
 async def hear_deleted(session: AsyncSession, fence: Fence, fact: UserDeleted, outbox: Outbox) -> None:
-    """The closure, if it was not heard over HTTP; and the last word again, if it is asked for."""
+    """The closure, if it was not heard over HTTP; auth's receipt; and the last word again, if it is asked for."""
     await close(session, fence, fact.user_id, fact.deletion_id)
+    await receipts.enter_account(session, fact.deletion_id, store="auth", erased=fact.erased, remaining=fact.remaining)
     await receipts.enter_account_store(
         session, fact.deletion_id, store="auth", erased=fact.erased, remaining=fact.remaining
     )
@@ -119,7 +119,9 @@ class Farewell(Work):
             )
             fence.conclude(fact)
             self._outbox.add(session, fact)
-            await receipts.enter_account(session, fact)
+            await receipts.enter_account(
+                session, deletion, store="gateway", erased=fact.erased, remaining=fact.remaining
+            )
 
         return finish
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from chassis.database import Sessions
 from contracts.documents import Deletion, StoreReceipt
-from contracts.facts import DocumentPurged, UserPurged
+from contracts.facts import DocumentPurged
 from messaging import jobs
 from sqlalchemy import case, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -63,17 +63,8 @@ async def enter(session: AsyncSession, fact: DocumentPurged) -> None:
         await _complete(session, deletion, fact.document_id)
 
 
-async def enter_account(session: AsyncSession, fact: UserPurged) -> None:
+async def enter_account(session: AsyncSession, deletion_id: UUID, *, store: str, erased: int, remaining: int) -> None:
     """Note that one service holds nothing of an account any more."""
-    await enter_account_store(
-        session, fact.deletion_id, store=fact.service, erased=fact.erased, remaining=fact.remaining
-    )
-
-
-async def enter_account_store(
-    session: AsyncSession, deletion_id: UUID, *, store: str, erased: int, remaining: int
-) -> None:
-    """The same for a store by its name."""
     deletion = await _lock(session, deletion_id)
     if deletion is None or deletion.document_id is not None:
         return

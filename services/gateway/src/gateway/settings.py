@@ -55,8 +55,8 @@ class GatewaySettings(ServiceSettings, ObjectStoreSettings, ModelNames):
     # A backlog is not a loss: more rounds than this at once would only be load.
     reconcile_batch: int = Field(default=20, ge=1, description="Most rounds that one look of the reconciler starts.")
 
-    # The longest lease of any service, an hour, a day: when a writer may last have been late.
+    # The longest lease of any service, which is half a minute; an hour; a day: when a writer may last have been late.
     sweep_seconds: SecondsEach = Field(
-        default=(600, 3600, 86400), description="Seconds after a deletion at which its store is counted again."
+        default=(35, 3600, 86400), description="Seconds after a deletion at which its store is counted again."
     )
     orphan_seconds: Seconds = Field(default=86400, description="Age at which an object without a row is removed.")

@@ -52,4 +52,6 @@ async def document_purged(session: AsyncSession, _fence: Fence, fact: DocumentPu
 
 async def user_purged(session: AsyncSession, _fence: Fence, fact: UserPurged) -> None:
     """One service's receipt for an account."""
-    await receipts.enter_account(session, fact)
+    await receipts.enter_account(
+        session, fact.deletion_id, store=fact.service, erased=fact.erased, remaining=fact.remaining
+    )
