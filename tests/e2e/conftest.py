@@ -1,5 +1,6 @@
-"""One embedded stack for all journeys: the one that `make run` starts."""
+"""One stack for all journeys: the one that `make run` starts, or the same services on engines that the environment names."""
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,9 +8,15 @@ import pytest_asyncio
 from docqa import ports
 from docqa.stack import Stack
 
+from tests.engines.addresses import Addresses
+from tests.engines.emptying import emptied
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    given = Addresses.of(os.environ)
+    if given.kafka:
+        await emptied(given.kafka)
     (port,) = ports.free(1)  # the same after a restart
-    async with Stack(tmp_path_factory.mktemp("stack"), port=port, user={}) as running:
+    async with Stack(tmp_path_factory.mktemp("stack"), port=port, user=await given.for_a_stack()) as running:
         yield running

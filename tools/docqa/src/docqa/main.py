@@ -116,6 +116,16 @@ def reindex(
     reindexing.reindex(model, embedder_url=embedder_url, data=data, console=Console())
 
 
+@commands.command()
+def compact(data: Data = Path(".docqa")) -> None:
+    """With docqa stopped: remove the files in which deleted vectors linger."""
+    from rich.console import Console
+
+    from docqa import compacting
+
+    compacting.compact(data, Console())
+
+
 letters = typer.Typer(no_args_is_help=True, help="What a service could not read, handle or send.")
 commands.add_typer(letters, name="dead-letters")
 Services = Annotated[list[str] | None, typer.Option("--service", help="This service only (repeat it).")]
