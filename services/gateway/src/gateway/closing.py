@@ -55,9 +55,6 @@ async def hear_deleted(session: AsyncSession, fence: Fence, fact: UserDeleted, o
     """The closure, if it was not heard over HTTP; auth's receipt; and the last word again, if it is asked for."""
     await close(session, fence, fact.user_id, fact.deletion_id)
     await receipts.enter_account(session, fact.deletion_id, store="auth", erased=fact.erased, remaining=fact.remaining)
-    await receipts.enter_account_store(
-        session, fact.deletion_id, store="auth", erased=fact.erased, remaining=fact.remaining
-    )
     if (again := fence.answer_round(fact)) is not None:
         outbox.add(session, again)
 
