@@ -1,13 +1,14 @@
 """The local model: right, bounded, and checked before it is trusted."""
 
 import math
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from chassis.failures import Misconfigured
-from models.local import LocalEmbeddings, _by_length, _check_weights
+from models.local import BACKGROUND_NICENESS, MOST_THREADS, LocalEmbeddings, _by_length, _check_weights
 from models.minilm import read_weights
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
@@ -52,6 +53,17 @@ async def test_what_stands_beyond_256_tokens_does_not_count_and_what_stands_befo
 
 async def test_no_text_no_vector(local: LocalEmbeddings) -> None:
     assert (await local.embed_texts([])).shape == (0, 384)
+
+
+async def test_work_in_the_background_leaves_the_cores_to_others() -> None:
+    background = LocalEmbeddings(evidence_floor=0.3, in_background=True)
+    await background.embed_texts(TEXTS)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    tasks = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+    niced = [task for task in tasks if os.getpriority(os.PRIO_PROCESS, task) > own]
+    assert own < BACKGROUND_NICENESS
+    assert len(niced) >= min(MOST_THREADS, len(os.sched_getaffinity(0)))
+    await background.close()
 
 
 def test_texts_go_together_by_length_and_in_bounded_runs() -> None:

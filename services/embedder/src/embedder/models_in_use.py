@@ -26,7 +26,7 @@ class ModelsInUse:
                 settings = self._settings.model_copy(
                     update={"embedding_model": model, "embedding_dimension": dimension}
                 )
-                self._opened[model, dimension] = await asyncio.to_thread(open_embeddings, settings)
+                self._opened[model, dimension] = await asyncio.to_thread(open_embeddings, settings, in_background=True)
             return self._opened[model, dimension]
 
     async def close(self) -> None:
