@@ -44,7 +44,7 @@ class ModelSettings(BaseSettings):
         default=None,
         ge=1,
         le=64,
-        description="Threads of the local model; by default all cores for documents (at low priority), half for questions.",
+        description="Threads of the local model; all cores for documents and half for questions by default.",
     )
     chat_model: Annotated[str, AfterValidator(_chat_model)] = Field(
         default="extractive", description="extractive, openai:<model> or google_genai:<model>."
