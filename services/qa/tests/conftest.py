@@ -35,6 +35,7 @@ from models.chat import Delta, Message, Usage
 from numpy.typing import NDArray
 from qa.main import create_app, works
 from qa.settings import QaSettings
+from qa.statements import Statements
 from qa.subscribers import Subscribers
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -123,6 +124,7 @@ class Service:
     settings: QaSettings
     engine: AsyncEngine
     sessions: Sessions
+    statements: Statements
     store: LocalFiles
     chroma: ClientAPI
     index_id: str
@@ -337,13 +339,15 @@ async def service(
         answers_grace=1,
     )
     engine = create_engine(settings)
+    sessions = create_sessions(engine)
     client = chromadb.HttpClient(
         host=chroma.split("//")[1].split(":", maxsplit=1)[0], port=int(chroma.rsplit(":", 1)[1])
     )
     made = Service(
         settings=settings,
         engine=engine,
-        sessions=create_sessions(engine),
+        sessions=sessions,
+        statements=Statements(Transactions(engine, sessions)),
         store=object_store,
         chroma=client,
         index_id=f"index-{uuid7().hex}",
@@ -360,6 +364,7 @@ async def service(
         IndexActivated(index_id=made.index_id, generation=1, model="local", dimension=DIMENSION, shards=SHARDS)
     )
     yield made
+    await made.statements.close()
     await engine.dispose()
 
 

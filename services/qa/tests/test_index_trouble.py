@@ -122,7 +122,7 @@ async def test_before_any_index_is_activated_questions_wait(service: Any, person
 
 
 async def test_a_known_index_is_read_again_in_the_background(service: Any) -> None:
-    indexes = ActiveIndexes(service.engine)
+    indexes = ActiveIndexes(service.statements)
     first = await indexes.current()
     assert first is not None
     await service.hear(IndexActivated(index_id="next", generation=2, model="local", dimension=DIMENSION, shards=SHARDS))
@@ -144,7 +144,7 @@ async def test_stale_vectors_do_not_crowd_out_what_is_there(service: Any, ada: A
 
 async def test_the_retriever_is_asked_asynchronously(service: Any) -> None:
     retrieve = Retrieve(
-        indexes=ActiveIndexes(service.engine),
+        indexes=ActiveIndexes(service.statements),
         models=QuestionModels(lambda name, dimension: service.embeddings),
         vectors=ShardedVectors(service.settings.chroma_url, timeout=2),
         texts=None,  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from chassis.ids import uuid7
 from contracts.facts import DocumentDeleted, UserDeleted
 from models.failures import BAD_ANSWER, MISCONFIGURED, REFUSED, TIMEOUT, UNAVAILABLE
 from qa import chats
+from qa.keeping import Keep, NewQuestion
 from qa.repository import drop_abandoned_places
 from qa.tables import ChatMessage
 from sqlalchemy import select
@@ -242,11 +243,10 @@ async def test_answers_under_way_are_kept_when_the_process_ends(service: Any, pe
 
 
 async def test_the_place_of_an_answer_whose_process_died_is_hidden_and_then_removed(service: Any, ada: Any) -> None:
-    question = chats.NewQuestion(
+    question = NewQuestion(
         owner=ada.id, chat=uuid7(), is_new_chat=True, question_id=uuid7(), answer_id=uuid7(), question="Why?"
     )
-    async with service.sessions.begin() as session:
-        await chats.open_question(session, question)
+    await Keep(service.statements, service.sessions).question(question)
     assert (await ada.chat(str(question.chat)))["message_count"] == 1
     async with service.sessions.begin() as session:
         await drop_abandoned_places(session, older_than=3600)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from contracts.facts import IndexActivated
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from qa.statements import Statements
 from qa.tables import IndexRow
 
 # The index that was active before stays complete for a day: a second of it is harmless.
@@ -29,8 +30,8 @@ class ActiveIndex:
 class ActiveIndexes:
     """The active index, from memory; read again in the background when that is older than a second."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
         self._known: ActiveIndex | None = None
         self._read_at = 0.0
         self._reading: asyncio.Task[ActiveIndex | None] | None = None
@@ -46,10 +47,10 @@ class ActiveIndexes:
 
     async def read(self) -> ActiveIndex | None:
         """The active index as the table has it now."""
-        async with self._engine.connect() as connection:
-            row = (await connection.execute(_HIGHEST)).one_or_none()
-        if row is not None:
-            self._known = ActiveIndex(*row)
+        rows = await self._statements.rows(_HIGHEST, {})
+        if rows:
+            row = rows[0]
+            self._known = ActiveIndex(row.index_id, row.generation, row.model, row.dimension, row.shards)
             self._read_at = time.monotonic()
         return self._known
 

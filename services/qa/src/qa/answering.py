@@ -5,15 +5,15 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
-from chassis.database import Sessions, retry_deadlock
+from chassis.database import retry_deadlock
 from chassis.failures import Failure
 from chassis.metrics import ASKS
 from contracts.questions import Answer, AskSources, AskToken
 from contracts.questions import Usage as CountedTokens
 from models.chat import ChatModel, Delta
 
-from qa.chats import FinishedAnswer, NewQuestion, drop_place, store_answer
 from qa.errors import SourcesDeleted, provider_trouble
+from qa.keeping import FinishedAnswer, Keep, NewQuestion
 from qa.passages import Passage
 from qa.prompting import prompt
 from qa.running import RunningAnswer
@@ -39,8 +39,8 @@ class Task:
 class Write:
     """Writes answers and keeps them; whatever happens, the place of an answer does not stay open."""
 
-    def __init__(self, sessions: Sessions, model: ChatModel) -> None:
-        self._sessions = sessions
+    def __init__(self, keep: Keep, model: ChatModel) -> None:
+        self._keep = keep
         self._model = model
 
     async def __call__(self, task: Task, running: RunningAnswer) -> Answer:
@@ -68,7 +68,7 @@ class Write:
                 _show(running, speech.finish())
         finished = self._finished(task, passages, speech, running)
         with task.steps.timed("store"):
-            kept = await retry_deadlock(lambda: self._store(finished))
+            kept = await retry_deadlock(lambda: self._keep.answer(finished))
         if not kept:
             raise SourcesDeleted
         task.steps.since_start("total")
@@ -104,14 +104,9 @@ class Write:
             usage=speech.usage,
         )
 
-    async def _store(self, finished: FinishedAnswer) -> bool:
-        async with self._sessions.begin() as session:
-            return await store_answer(session, finished)
-
     async def _give_up(self, task: Task) -> None:
         try:
-            async with self._sessions.begin() as session:
-                await drop_place(session, task.question.answer_id)
+            await self._keep.nothing(task.question.answer_id)
         except Exception:
             # A chore removes it later; what went wrong first is what matters.
             log.warning("the place of an answer could not be removed", exc_info=True)

@@ -5,19 +5,18 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from uuid import UUID
 
-from chassis.database import Sessions
 from chassis.failures import Failure
 from chassis.ids import uuid7
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from qa import chats
 from qa.answering import Task, Write
-from qa.chats import NewQuestion
 from qa.errors import DocumentNotFound, provider_trouble
+from qa.keeping import Keep, NewQuestion
 from qa.passages import Passage, Scope
 from qa.retriever import HybridRetriever, as_passage
 from qa.retrieving import Retrieve
 from qa.running import RunningAnswer, RunningAnswers
+from qa.statements import Statements
 from qa.steps import Steps
 
 
@@ -34,14 +33,14 @@ class Asked:
 class Search:
     """Retrieval alone."""
 
-    def __init__(self, sessions: Sessions, retrieve: Retrieve) -> None:
-        self._sessions = sessions
+    def __init__(self, statements: Statements, retrieve: Retrieve) -> None:
+        self._statements = statements
         self._retrieve = retrieve
 
     async def __call__(self, asked: Asked) -> list[Passage]:
         """The passages that fit, best first. Raises `DocumentNotFound` for documents that are not the owner's."""
         found = asyncio.ensure_future(self.look(asked, Steps()))
-        await _alongside(found, self._check(asked))
+        await _alongside(found, refuse_foreign(self._statements, asked.scope))
         try:
             return await found
         except Failure as failure:
@@ -54,17 +53,16 @@ class Search:
         )
         return [as_passage(document) for document in await retriever.ainvoke(asked.question)]
 
-    async def _check(self, asked: Asked) -> None:
-        async with self._sessions() as session:
-            await refuse_foreign(session, asked.scope)
-
 
 class Ask:
     """Begins answers."""
 
-    def __init__(self, sessions: Sessions, search: Search, write: Write, running: RunningAnswers) -> None:
-        self._sessions = sessions
+    def __init__(
+        self, statements: Statements, *, search: Search, keep: Keep, write: Write, running: RunningAnswers
+    ) -> None:
+        self._statements = statements
         self._search = search
+        self._keep = keep
         self._write = write
         self._running = running
 
@@ -94,21 +92,19 @@ class Ask:
     async def _previous(self, asked: Asked) -> str | None:
         if asked.chat is None:
             return None
-        async with self._sessions() as session:
-            return await chats.previous_question(session, asked.scope.owner, asked.chat)
+        return await chats.previous_question(self._statements, asked.scope.owner, asked.chat)
 
     async def _open(self, question: NewQuestion, scope: Scope) -> None:
-        async with self._sessions.begin() as session:
-            await refuse_foreign(session, scope)
-            await chats.open_question(session, question)
+        await refuse_foreign(self._statements, scope)
+        await self._keep.question(question)
 
 
-async def refuse_foreign(session: AsyncSession, scope: Scope) -> None:
+async def refuse_foreign(statements: Statements, scope: Scope) -> None:
     """Raises `DocumentNotFound` if a document asked for is not one of the owner's that answer."""
     if scope.documents is None:
         return
     foreign = next(iter(scope.documents & scope.excluded), None)
-    foreign = foreign or await chats.foreign_document(session, scope.owner, scope.documents)
+    foreign = foreign or await chats.foreign_document(statements, scope.owner, scope.documents)
     if foreign is not None:
         raise DocumentNotFound(foreign)
 

@@ -1,128 +1,35 @@
 """Chats as they are kept: sessions, questions, answers."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
 from contracts.questions import Chat, ChatMessage, ChatWithMessages, Feedback, Source
-from messaging import fences
-from models.chat import Usage
-from sqlalchemy import ColumnElement, Select, delete, exists, func, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, any_, bindparam, delete, exists, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from qa import tables
-from qa.errors import AccountClosed, ChatNotFound, MessageNotFound
+from qa.errors import ChatNotFound, MessageNotFound
+from qa.statements import Statements
 from qa.tables import ChatSession, SearchableDocument
 
 TITLE_LENGTH = 80
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewQuestion:
-    """A question and the place of its answer; `is_new_chat` if they open the chat."""
-
-    owner: UUID
-    chat: UUID
-    is_new_chat: bool
-    question_id: UUID
-    answer_id: UUID
-    question: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedAnswer:
-    """An answer as it is to be kept."""
-
-    owner: UUID
-    chat: UUID
-    id: UUID
-    text: str
-    answered: bool
-    stopped: bool
-    sources: Sequence[Source]
-    model: str
-    usage: Usage | None
-
-    @property
-    def documents(self) -> list[UUID]:
-        return sorted({source.document_id for source in self.sources})
-
-
-async def previous_question(session: AsyncSession, owner: UUID, chat: UUID) -> str | None:
+async def previous_question(statements: Statements, owner: UUID, chat: UUID) -> str | None:
     """The last question asked in the chat, if any. Raises `ChatNotFound`."""
-    message = tables.ChatMessage
-    last = (
-        select(message.content)
-        .where(message.session_id == chat, message.role == "user")
-        .order_by(message.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    row = (await session.execute(select(last).where(_is_chat(owner, chat)))).one_or_none()
-    if row is None:
+    rows = await statements.rows(_PREVIOUS, {"owner": owner, "chat": chat})
+    if not rows:
         raise ChatNotFound(chat)
-    previous: str | None = row[0]
+    previous: str | None = rows[0].previous
     return previous
 
 
-async def foreign_document(session: AsyncSession, owner: UUID, documents: Collection[UUID]) -> UUID | None:
+async def foreign_document(statements: Statements, owner: UUID, documents: Collection[UUID]) -> UUID | None:
     """One of the documents that does not answer for this owner, if there is one."""
-    document = SearchableDocument
-    found = set(
-        await session.scalars(
-            select(document.document_id).where(document.owner_id == owner, document.document_id.in_(documents))
-        )
-    )
+    rows = await statements.rows(_ANSWERING, {"owner": owner, "documents": sorted(documents)})
+    found = {row.document_id for row in rows}
     return next((item for item in documents if item not in found), None)
-
-
-async def open_question(session: AsyncSession, new: NewQuestion) -> None:
-    """Keep a question and the place of its answer. Raises `ChatNotFound`, `AccountClosed`."""
-    await _refuse_closed(session, new.owner)
-    if new.is_new_chat:
-        session.add(ChatSession(id=new.chat, owner_id=new.owner, title=title_of(new.question)))
-        await session.flush()
-    else:
-        await _touch(session, new.owner, new.chat)
-    place = {"session_id": new.chat, "owner_id": new.owner}
-    question = {"id": new.question_id, "role": "user", "content": new.question, "running": False}
-    answer = {"id": new.answer_id, "role": "assistant", "content": "", "running": True}
-    await session.execute(insert(tables.ChatMessage).values([{**place, **question}, {**place, **answer}]))
-
-
-async def store_answer(session: AsyncSession, answer: FinishedAnswer) -> bool:
-    """Keep a finished answer; False if a document among its sources is deleted: then it is kept without its words.
-
-    Its sources' fences are locked, so that no deletion can come between this look and the commit.
-    Raises `ChatNotFound` if the chat was deleted meanwhile, `AccountClosed`.
-    """
-    known = await fences.share(session, [answer.owner, *answer.documents])
-    if known[str(answer.owner)].is_deleted:
-        raise AccountClosed
-    redacted = any(known[str(document)].is_deleted for document in answer.documents)
-    await _touch(session, answer.owner, answer.chat)
-    stored = await session.execute(
-        update(tables.ChatMessage)
-        .where(tables.ChatMessage.id == answer.id)
-        .values(
-            running=False,
-            content="" if redacted else answer.text,
-            sources=[] if redacted else [source.model_dump(mode="json") for source in answer.sources],
-            source_documents=answer.documents,
-            answered=answer.answered,
-            stopped=answer.stopped,
-            redacted=redacted,
-            model=answer.model,
-            input_tokens=answer.usage.input_tokens if answer.usage else None,
-            output_tokens=answer.usage.output_tokens if answer.usage else None,
-        )
-        .returning(tables.ChatMessage.id)
-    )
-    if stored.one_or_none() is None:
-        raise ChatNotFound(answer.chat)
-    return not redacted
 
 
 async def drop_place(session: AsyncSession, answer_id: UUID) -> None:
@@ -219,21 +126,6 @@ def title_of(question: str) -> str:
     return line[: TITLE_LENGTH - 1].rstrip() + "…"
 
 
-async def _refuse_closed(session: AsyncSession, owner: UUID) -> None:
-    known = await fences.share(session, [owner])
-    if known[str(owner)].is_deleted:
-        raise AccountClosed
-
-
-async def _touch(session: AsyncSession, owner: UUID, chat: UUID) -> None:
-    # The chat before its messages, as when it is deleted: the two never wait for each other.
-    touched = await session.execute(
-        update(ChatSession).where(_is_chat(owner, chat)).values(updated_at=func.now()).returning(ChatSession.id)
-    )
-    if touched.one_or_none() is None:
-        raise ChatNotFound(chat)
-
-
 def _is_chat(owner: UUID, chat: UUID) -> ColumnElement[bool]:
     return (ChatSession.id == chat) & (ChatSession.owner_id == owner)
 
@@ -284,3 +176,23 @@ def _as_feedback(row: tables.ChatMessage) -> Feedback | None:
     if row.rating is None:
         return None
     return Feedback(rating="up" if row.rating == "up" else "down", comment=row.comment)
+
+
+_PREVIOUS = (
+    select(
+        select(tables.ChatMessage.content)
+        .where(tables.ChatMessage.session_id == ChatSession.id, tables.ChatMessage.role == "user")
+        .order_by(tables.ChatMessage.id.desc())
+        .limit(1)
+        .correlate(ChatSession)
+        .scalar_subquery()
+        .label("previous")
+    )
+    .select_from(ChatSession)
+    .where(ChatSession.id == bindparam("chat"), ChatSession.owner_id == bindparam("owner"))
+)
+
+_ANSWERING = select(SearchableDocument.document_id).where(
+    SearchableDocument.owner_id == bindparam("owner"),
+    SearchableDocument.document_id == any_(bindparam("documents", type_=ARRAY(Uuid()))),
+)

@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, Float, Integer, Text, Uuid, bindparam, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import ARRAY, BigInteger, Float, Integer, Row, Text, Uuid, bindparam, text
 
-from qa.evidence import ASKING, TextHit, Word
+from qa.evidence import RARE_AT_LEAST, RARE_SHARE, TextHit, Word, rare_words
 from qa.passages import PassageId, Scope
+from qa.statements import Statements
 from qa.tables import OWNER_WORD, TEXT_SEARCH
 
-# How many holders of a word are counted: whoever has more is common, however large the collection.
-COUNTED = 2_000
 # How many passages one search ranks at most; words are taken into it, the rarest first, until they would be more.
 RANKED = 2_000
 # Words of one question that are looked for; a question of 4,000 characters has hundreds.
@@ -31,44 +30,27 @@ class TextFindings:
 class FullText:
     """Full-text search over one owner's live passages."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
 
     async def search(self, question: str, scope: Scope, limit: int) -> TextFindings:
-        """The best passages by PostgreSQL's rank, at most `limit`, each with the words of the question it holds."""
-        async with self._engine.connect() as connection:
-            words, passages = await _count_words(connection, question, scope.owner)
-            chosen = _choose(words)
-            hits = await _find(connection, words, chosen, scope, limit) if chosen else []
+        """The passages that hold rare words of the question, at most `limit`, by PostgreSQL's rank.
+
+        Each with all the words of the question that it holds. Without its rare words no passage is evidence, so that
+        none is looked for by the others.
+        """
+        words, passages = await self._count(question, scope.owner)
+        chosen = _choose(rare_words(words, passages))
+        hits = await self._find(words, chosen, scope, limit) if chosen else []
         return TextFindings(words=words, passages=passages, hits=hits)
 
+    async def _count(self, question: str, owner: UUID) -> tuple[list[Word], int]:
+        rows = await self._statements.rows(_WORDS, {**_ASKED, "question": question, "owner": str(owner)})
+        words = [Word(row.stem, row.holders) for row in rows]
+        return words, rows[0].passages if rows else 0
 
-async def _count_words(connection: AsyncConnection, question: str, owner: UUID) -> tuple[list[Word], int]:
-    rows = (await connection.execute(_WORDS, {**_ASKED, "question": question, "owner": str(owner)})).all()
-    words = [Word(row.stem, row.holders) for row in rows]
-    return words, rows[0].passages if rows else 0
-
-
-def _choose(words: Sequence[Word]) -> list[Word]:
-    """The words to search by: the rarest ones, as many as keep the number of passages to rank bounded."""
-    chosen: list[Word] = []
-    passages = 0
-    for word in sorted(words, key=lambda word: word.holders):
-        if not word.holders or word.stem in ASKING:
-            continue
-        passages += word.holders
-        if chosen and passages > RANKED:
-            break
-        chosen.append(word)
-    return chosen
-
-
-async def _find(
-    connection: AsyncConnection, words: Sequence[Word], chosen: Sequence[Word], scope: Scope, limit: int
-) -> list[TextHit]:
-    rows = await connection.execute(
-        _PASSAGES,
-        {
+    async def _find(self, words: Sequence[Word], chosen: Sequence[Word], scope: Scope, limit: int) -> list[TextHit]:
+        values = {
             "owner": scope.owner,
             "search": f"{_quoted(OWNER_WORD + str(scope.owner))} & ({_any_of(chosen)})",
             "ranked_by": _any_of(chosen),
@@ -77,9 +59,25 @@ async def _find(
             "asked": None if scope.documents is None else sorted(scope.documents),
             "ranked": RANKED,
             "limit": limit,
-        },
-    )
-    return [TextHit(PassageId(*row[:3]), frozenset(row.found), row.rank) for row in rows]
+        }
+        rows = await self._statements.rows(_PASSAGES, values)
+        return [_hit(row) for row in rows]
+
+
+def _hit(row: Row[Any]) -> TextHit:
+    return TextHit(PassageId(row.document_id, row.version, row.ordinal), frozenset(row.found), row.rank)
+
+
+def _choose(rare: Sequence[Word]) -> list[Word]:
+    """The words to search by: the rarest ones, as many as keep the number of passages to rank bounded."""
+    chosen: list[Word] = []
+    passages = 0
+    for word in sorted((word for word in rare if word.holders), key=lambda word: word.holders):
+        passages += word.holders
+        if chosen and passages > RANKED:
+            break
+        chosen.append(word)
+    return chosen
 
 
 def _any_of(words: Sequence[Word]) -> str:
@@ -92,11 +90,20 @@ def _quoted(stem: str) -> str:
     return f"'{escaped}'"
 
 
-_ASKED = {"configuration": TEXT_SEARCH, "owner_word": OWNER_WORD, "most_words": WORDS, "counted": COUNTED}
+_ASKED = {
+    "configuration": TEXT_SEARCH,
+    "owner_word": OWNER_WORD,
+    "most_words": WORDS,
+    "share": RARE_SHARE,
+    "at_least": RARE_AT_LEAST,
+}
 
 _WORDS = (
     text(r"""
-    WITH words AS (
+    WITH owned AS MATERIALIZED (
+        SELECT coalesce(sum(chunk_count), 0) AS passages FROM searchable_documents
+        WHERE owner_id = CAST(:owner AS uuid)
+    ), words AS (
         SELECT stem, '''' || replace(replace(stem, '\', '\\'), '''', '''''') || '''' AS quoted
         FROM unnest(tsvector_to_array(to_tsvector(CAST(:configuration AS regconfig), :question))) AS stem
         ORDER BY length(stem) DESC LIMIT :most_words
@@ -106,10 +113,10 @@ _WORDS = (
                SELECT FROM passages
                WHERE search @@ CAST('''' || :owner_word || :owner || ''' & ' || quoted AS tsquery)
                  AND owner_id = CAST(:owner AS uuid)
-               LIMIT :counted) AS holders) AS holders,
-           (SELECT coalesce(sum(chunk_count), 0) FROM searchable_documents
-            WHERE owner_id = CAST(:owner AS uuid)) AS passages
-    FROM words
+               -- One more than a rare word may have: how common the others are does not matter.
+               LIMIT greatest(:at_least, ceil(:share * owned.passages)) + 1) AS holders) AS holders,
+           owned.passages
+    FROM words, owned
     """)
     .bindparams(
         bindparam("configuration", type_=Text()),
@@ -117,7 +124,8 @@ _WORDS = (
         bindparam("owner_word", type_=Text()),
         bindparam("owner", type_=Text()),
         bindparam("most_words", type_=Integer()),
-        bindparam("counted", type_=Integer()),
+        bindparam("share", type_=Float()),
+        bindparam("at_least", type_=Integer()),
     )
     .columns(stem=Text(), holders=BigInteger(), passages=BigInteger())
 )

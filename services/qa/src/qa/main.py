@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from messaging.chores import Chore
 from messaging.delivery import Delivery
 from messaging.outbox import Outbox
+from messaging.transactions import Transactions
 from messaging.workers import Work
 from models.chat import ChatModel, open_chat
 from models.opening import keep_to_ourselves
@@ -31,12 +32,14 @@ from qa.embedding import OpenModel, QuestionModels, open_with
 from qa.errors import ERRORS
 from qa.full_text import FullText
 from qa.indexing import ActiveIndexWait, CopyPassages
+from qa.keeping import Keep
 from qa.reading import Passages
 from qa.repository import drop_abandoned_places
 from qa.retrieving import Retrieve
 from qa.routes import Questions, router
 from qa.running import RunningAnswers
 from qa.settings import QaSettings
+from qa.statements import Statements
 from qa.stopping import CHANNEL, Stop, StopWatch
 from qa.subscribers import Subscribers
 from qa.vectors import ShardedVectors
@@ -63,10 +66,9 @@ def create_app(
     telemetry.configure(settings)
     keep_to_ourselves()
     engine = create_engine(settings, pool_timeout=PATIENCE)
-    # What is one statement needs no transaction around it: one round trip instead of three.
-    reads = engine.execution_options(isolation_level="AUTOCOMMIT")
     sessions = create_sessions(engine)
-    indexes = ActiveIndexes(reads)
+    statements = Statements(Transactions(engine, sessions))
+    indexes = ActiveIndexes(statements)
     vectors = ShardedVectors(settings.chroma_url, timeout=settings.vectors_timeout)
     models = QuestionModels(open_model or open_with(settings))
     running = RunningAnswers()
@@ -74,7 +76,7 @@ def create_app(
     watch = StopWatch(sessions, running, delivery.listener.subscribe(CHANNEL))
     http = httpx.AsyncClient()
     retrieve = Retrieve(
-        indexes=indexes, models=models, vectors=vectors, texts=FullText(reads), passages=Passages(reads)
+        indexes=indexes, models=models, vectors=vectors, texts=FullText(statements), passages=Passages(statements)
     )
 
     @asynccontextmanager
@@ -82,7 +84,7 @@ def create_app(
         await refuse_wrong_schema(engine, settings.service)
         embeddings = await models.open(settings.embedding_model)
         speaker = chat or open_chat(settings, embeddings)
-        app.state.questions = _questions(sessions, retrieve, speaker, running)
+        app.state.questions = questions(statements, sessions, retrieve=retrieve, speaker=speaker, running=running)
         try:
             async with delivery.running(), _watched(app, running, watch, grace=settings.answers_grace):
                 yield
@@ -91,6 +93,7 @@ def create_app(
             await speaker.close()
             await models.close()
             await http.aclose()
+            await statements.close()
             await engine.dispose()
 
     app = create_web_app(
@@ -106,11 +109,15 @@ def create_app(
     return app
 
 
-def _questions(sessions: Sessions, retrieve: Retrieve, speaker: ChatModel, running: RunningAnswers) -> Questions:
-    search = Search(sessions, retrieve)
+def questions(
+    statements: Statements, sessions: Sessions, *, retrieve: Retrieve, speaker: ChatModel, running: RunningAnswers
+) -> Questions:
+    """Everything that the routes call."""
+    search = Search(statements, retrieve)
+    keep = Keep(statements, sessions)
     return Questions(
         sessions=sessions,
-        ask=Ask(sessions, search, Write(sessions, speaker), running),
+        ask=Ask(statements, search=search, keep=keep, write=Write(keep, speaker), running=running),
         search=search,
         stop=Stop(sessions, running),
     )

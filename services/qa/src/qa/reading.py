@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 
 from sqlalchemy import ARRAY, Double, Integer, Text, Uuid, bindparam, text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from qa.fusing import Fused
 from qa.passages import Passage, PassageId, Scope
+from qa.statements import Statements
 
 
 class Passages:
     """The texts of what was found."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
 
     async def read(self, found: Sequence[Fused], scope: Scope, limit: int) -> list[Passage]:
         """The first `limit` that the scope may see, in their order; the rest is as if it had not been found.
@@ -33,8 +33,7 @@ class Passages:
             "asked": None if scope.documents is None else sorted(scope.documents),
             "limit": limit,
         }
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(_READ, values)).all()
+        rows = await self._statements.rows(_READ, values)
         return [
             Passage(
                 id=PassageId(row.document_id, row.version, row.ordinal),
