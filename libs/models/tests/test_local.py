@@ -1,5 +1,6 @@
 """The local model: right, bounded, and checked before it is trusted."""
 
+import asyncio
 import math
 import os
 from importlib.util import find_spec
@@ -49,6 +50,14 @@ async def test_what_stands_beyond_256_tokens_does_not_count_and_what_stands_befo
     plain, longer = await local.embed_texts([filler, "word " * 300])
     assert not np.allclose(early, plain, atol=1e-4)
     assert np.allclose(late, longer, atol=1e-6)
+
+
+async def test_a_question_does_not_wait_for_a_whole_batch(local: LocalEmbeddings) -> None:
+    batch = asyncio.create_task(local.embed_texts(["word " * 250] * 24))
+    await asyncio.sleep(0)  # it has begun
+    await local.embed_question("A short one.")
+    assert not batch.done()
+    assert (await batch).shape == (24, 384)
 
 
 async def test_no_text_no_vector(local: LocalEmbeddings) -> None:

@@ -5,15 +5,17 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import file_digest
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from time import perf_counter
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from chassis.failures import Misconfigured
+from chassis.metrics import PROVIDER_CALLS, PROVIDER_SECONDS
 from numpy.typing import NDArray
 
 from models.failures import MISCONFIGURED
@@ -21,6 +23,9 @@ from models.failures import MISCONFIGURED
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession  # type: ignore[import-untyped]
     from tokenizers import Encoding, Tokenizer
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 NAME = "local"
 DIMENSION = 384
@@ -58,7 +63,15 @@ class LocalEmbeddings:
         self._session = self._thread.submit(_open_session, folder, count).result()
 
     async def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, texts)
+        """Run by run, so that a call with few texts need not wait for the end of one with many."""
+        began = perf_counter()
+        encoded = await self._in_thread(self._tokenizer.encode_batch, list(texts))
+        vectors = np.empty((len(texts), DIMENSION), np.float32)
+        for places in _by_length([len(text.ids) for text in encoded]):
+            vectors[places] = await self._in_thread(self._run, [encoded[place] for place in places])
+        PROVIDER_CALLS.labels(NAME, "embed", "ok").inc()
+        PROVIDER_SECONDS.labels(NAME, "embed").observe(perf_counter() - began)
+        return vectors
 
     async def embed_question(self, question: str) -> NDArray[np.float32]:
         vector: NDArray[np.float32] = (await self.embed_texts([question]))[0]
@@ -67,12 +80,8 @@ class LocalEmbeddings:
     async def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        encoded = self._tokenizer.encode_batch(list(texts))
-        vectors = np.empty((len(texts), DIMENSION), np.float32)
-        for places in _by_length([len(text.ids) for text in encoded]):
-            vectors[places] = self._run([encoded[place] for place in places])
-        return vectors
+    async def _in_thread(self, work: Callable[[list[A]], T], on: list[A]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, on)
 
     def _run(self, encoded: Sequence["Encoding"]) -> NDArray[np.float32]:
         ids = np.zeros((len(encoded), len(encoded[0].ids)), np.int64)
