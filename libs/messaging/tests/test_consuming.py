@@ -15,6 +15,7 @@ from contracts.envelope import Envelope
 from contracts.facts import DocumentUploaded, Fact
 from contracts.topics import DOCUMENTS, TOPICS
 from docqa.embedded.broker import EmbeddedKafka
+from messaging import tolerant_consumer
 from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
 from messaging.fences import Fence
@@ -204,3 +205,23 @@ async def test_what_was_heard_is_remembered(kafka: str, transactions: Transactio
             await put(producer, value_of(uploaded(uuid4())), partition=5)
         await until(lambda: consumption.handled == 3)
     assert memory.ends("documents") == {5: 3}
+
+
+async def test_where_nothing_happens_the_broker_is_asked_less_often(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tolerant_consumer, "BRISK_SECONDS", 0.05)
+    hears = Hears()
+    async with consuming(kafka, transactions, hears) as consumption:
+        await until(consumption.joined.is_set)
+
+        def wait() -> int:
+            assert consumption.consumer is not None
+            milliseconds: int = consumption.consumer._fetcher._fetch_max_wait_ms
+            return milliseconds
+
+        await until(lambda: wait() == 40)
+        monkeypatch.setattr(tolerant_consumer, "BRISK_SECONDS", 60)
+        await put(producer, value_of(uploaded()))
+        await until(lambda: len(hears.facts) == 1)
+        assert wait() == 10

@@ -13,6 +13,10 @@ from faststream.kafka import KafkaBroker
 DAMAGED = (("damaged", None),)
 """Headers of the record that is handed on in place of one that cannot be read: no real header has no value."""
 
+BRISK_SECONDS = 2.0  # after a record; the next ones are likely to follow
+CALM = 4  # times the usual wait, when nothing does
+CALM_MS = 100
+
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -20,11 +24,27 @@ class TolerantConsumer(AIOKafkaConsumer):  # type: ignore[misc]
     """Hands on a record without content where the client would fail at the same offset for ever.
 
     A record's header names are decoded deep in the client, and one that is not UTF-8 stops its partition otherwise.
+
+    Where nothing happens it asks less often: a broker that does not answer a waiting fetch when a record comes (the
+    embedded one) is asked every few milliseconds, and one that does (Apache Kafka) is left with its long wait anyway.
     """
+
+    _calming: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        await super().start()
+        self._hasten()
+
+    async def stop(self) -> None:
+        if self._calming is not None:
+            self._calming.cancel()
+        await super().stop()
 
     async def getone(self, *partitions: TopicPartition) -> "ConsumerRecord[Any, Any]":
         try:
-            return await super().getone(*partitions)
+            record = await super().getone(*partitions)
+            self._hasten()
+            return record
         except (UnicodeDecodeError, CorruptRecordException) as error:
             stuck = self._stuck()
             if stuck is None:
@@ -34,6 +54,16 @@ class TolerantConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             log.error("a record cannot be read", topic=stuck.topic, partition=stuck.partition, error=repr(error)[:200])
             self.seek(stuck, offset + 1)
             return ConsumerRecord(stuck.topic, stuck.partition, offset, 0, 0, None, None, None, -1, -1, DAMAGED)
+
+    def _hasten(self) -> None:
+        if self._calming is not None:
+            self._calming.cancel()
+        self._fetcher._fetch_max_wait_ms = self._fetch_max_wait_ms
+        self._calming = asyncio.get_running_loop().call_later(BRISK_SECONDS, self._calm_down)
+
+    def _calm_down(self) -> None:
+        calm = max(self._fetch_max_wait_ms, min(self._fetch_max_wait_ms * CALM, CALM_MS))
+        self._fetcher._fetch_max_wait_ms = calm
 
     def _stuck(self) -> TopicPartition | None:
         """The partition whose records just ended in an error: its iterator is finished, and it does not know yet."""
