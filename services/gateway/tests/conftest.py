@@ -93,7 +93,7 @@ async def start(settings: GatewaySettings, behind: Behind, token_for: Any, tmp_p
             closing.append(client.aclose)
             return Person(id=id_, token=token, http=client)
 
-        closing.extend([to_services.aclose, engine.dispose, app.state.parts.sessions.kw["bind"].dispose])
+        closing.extend([to_services.aclose, engine.dispose, app.state.parts.reads.kw["bind"].dispose])
         return Gateway(app, own, create_sessions(engine), LocalFiles(tmp_path / "objects"), behind, person)
 
     yield begin

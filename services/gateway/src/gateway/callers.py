@@ -65,10 +65,10 @@ class KeyExchange:
 class Callers:
     """Finds the caller of a request."""
 
-    def __init__(self, *, verifier: Verifier, keys: Exchange, sessions: Sessions) -> None:
+    def __init__(self, *, verifier: Verifier, keys: Exchange, reads: Sessions) -> None:
         self._verifier = verifier
         self._keys = keys
-        self._sessions = sessions
+        self._reads = reads
 
     async def verified(self, request: Request) -> Caller:
         """The caller by token alone; whoever uses it must see to closed accounts itself."""
@@ -80,7 +80,7 @@ class Callers:
     async def open(self, request: Request) -> Caller:
         """The same, if the account is open."""
         caller = await self.verified(request)
-        async with self._sessions() as session:
+        async with self._reads() as session:
             await owners.refuse_closed(session, caller.user_id)
         return caller
 

@@ -100,7 +100,7 @@ async def list_documents(
 ) -> DocumentPage:
     """`counts` tell how many there are of each status, whatever the filter."""
     query = ListQuery(sort=sort, status=tuple(status or ()), q=q or None)
-    async with parts.sessions() as session:
+    async with parts.reads() as session:
         return await documents.page(session, caller.user_id, query, limit=limit, cursor=cursor)
 
 
@@ -145,7 +145,7 @@ async def delete_documents(body: DeleteRequest, caller: CallerDep, parts: PartsD
 
 @router.get("/docs/{document_id}", responses=problems(404), summary="Show a document")
 async def show_document(document_id: UUID, caller: CallerDep, parts: PartsDep) -> Document:
-    async with parts.sessions() as session:
+    async with parts.reads() as session:
         return documents.show(await documents.find(session, caller.user_id, document_id))
 
 
@@ -191,7 +191,7 @@ async def list_chunks(
 ) -> Response:
     """Of the version that answers. 409 `cursor.stale` when a newer one took over between two pages."""
     del limit, cursor  # ingest reads them
-    async with parts.sessions() as session:
+    async with parts.reads() as session:
         row = await documents.find_readable(session, caller.user_id, document_id)
     if row.live_version is None:
         raise DocumentNotReady(document_id)
@@ -200,7 +200,7 @@ async def list_chunks(
 
 @router.get("/docs/{document_id}/timeline", responses=problems(404), summary="Show what happened to a document")
 async def show_timeline(document_id: UUID, caller: CallerDep, parts: PartsDep) -> Timeline:
-    async with parts.sessions() as session:
+    async with parts.reads() as session:
         await documents.find(session, caller.user_id, document_id)
         return await timeline.read(session, document_id)
 

@@ -5,7 +5,7 @@ answer is ids; it is rendered again, so that it tells nothing that was deleted m
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,34 +16,25 @@ from chassis.finishing import to_the_end
 from chassis.problems import invalid
 from contracts.documents import RejectedFile
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import delete, func, or_, update
+from sqlalchemy import ColumnElement, delete, func, or_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningInsert
 
 from gateway.errors import IdempotencyRunning
+from gateway.recording import Kept
 from gateway.tables import IdempotencyRow
 
 LEASE = timedelta(seconds=30)
 LONGEST = 255
 
 
-class KeptDocument(BaseModel):
-    """A document of an answer."""
-
+class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    id: UUID
-    duplicate: bool
-
-
-class KeptAnswer(BaseModel):
-    """An answer, to be rendered again."""
-
-    model_config = ConfigDict(frozen=True)
-
-    documents: tuple[KeptDocument, ...]
-    rejected: tuple[RejectedFile, ...]
+    kept: list[Kept]
+    rejected: list[RejectedFile]
 
 
 @dataclass(frozen=True)
@@ -60,7 +51,8 @@ class Answered:
     """The key was used before: for what, and what was said."""
 
     fingerprint: str
-    answer: KeptAnswer
+    kept: list[Kept]
+    rejected: list[RejectedFile]
 
 
 def checked(key: str | None) -> str | None:
@@ -88,7 +80,8 @@ class Idempotency:
             row = await session.get(IdempotencyRow, (owner, key))
         if row is None or row.answer is None or row.fingerprint is None:
             raise IdempotencyRunning(key)
-        return Answered(fingerprint=row.fingerprint, answer=KeptAnswer.model_validate(row.answer))
+        answer = _Answer.model_validate(row.answer)
+        return Answered(fingerprint=row.fingerprint, kept=answer.kept, rejected=answer.rejected)
 
     @asynccontextmanager
     async def held(self, claim: Claim) -> AsyncIterator[None]:
@@ -104,21 +97,26 @@ class Idempotency:
             keeping.cancel()
 
     async def remember(
-        self, session: AsyncSession, claim: Claim, *, fingerprint: str, documents: Sequence[KeptDocument],
-        rejected: Sequence[RejectedFile],
-    ) -> None:  # fmt: skip
+        self,
+        session: AsyncSession,
+        claim: Claim,
+        *,
+        fingerprint: str,
+        kept: list[Kept],
+        rejected: list[RejectedFile],
+    ) -> None:
         """In the transaction of the call. Raises `IdempotencyRunning` if the lease ran out and another has the key."""
-        answer = KeptAnswer(documents=tuple(documents), rejected=tuple(rejected))
-        kept = await session.scalar(
+        answer = _Answer(kept=kept, rejected=rejected)
+        mine = await session.scalar(
             update(IdempotencyRow)
             .where(*_is(claim))
             .values(fingerprint=fingerprint, answer=answer.model_dump(mode="json"))
             .returning(IdempotencyRow.key)
         )
-        if kept is None:
+        if mine is None:
             raise IdempotencyRunning(claim.key)
 
-    def _claiming(self, claim: Claim):  # type: ignore[no-untyped-def]
+    def _claiming(self, claim: Claim) -> ReturningInsert[str]:
         values = {"claim": claim.token, "leased_until": func.now() + LEASE}
         over = or_(
             (IdempotencyRow.answer.is_(None)) & (IdempotencyRow.leased_until < func.now()),
@@ -149,7 +147,7 @@ class Idempotency:
             await session.execute(delete(IdempotencyRow).where(*_is(claim), IdempotencyRow.answer.is_(None)))
 
 
-def _is(claim: Claim):  # type: ignore[no-untyped-def]
+def _is(claim: Claim) -> tuple[ColumnElement[bool], ...]:
     return (
         IdempotencyRow.owner_id == claim.owner,
         IdempotencyRow.key == claim.key,

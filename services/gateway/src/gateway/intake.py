@@ -1,9 +1,10 @@
 """Taking the parts of an upload: each goes straight into the object store, and is judged alone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 from uuid import UUID
 
 from chassis.finishing import to_the_end
@@ -97,22 +98,32 @@ class Intake:
     async def _keep(self, filename: str, media_type: str, first: bytes, data: AsyncIterator[bytes]) -> Received:
         document = uuid7()
         counted = _Counted(first, data, self._limits.max_file_bytes)
+
+        def received() -> Received:
+            return Received(
+                document_id=document,
+                filename=filename,
+                media_type=media_type,
+                size_bytes=counted.size,
+                sha256=counted.hexdigest(),
+            )
+
         if self._store is None:
             async for _ in counted:
                 pass
+        elif len(first) < filetypes.HEAD_BYTES:
+            # All of it is here: both objects are written, and synced, side by side.
+            self._begun.append(document)
+            content = [piece async for piece in counted]
+            await _both(self._put_raw(self._store, document, _all(content)), self._describe(self._store, received()))
         else:
             self._begun.append(document)
-            await self._store.put(raw_key(self._owner, document), aiter(counted))
-        received = Received(
-            document_id=document,
-            filename=filename,
-            media_type=media_type,
-            size_bytes=counted.size,
-            sha256=counted.hexdigest(),
-        )
-        if self._store is not None:
-            await self._describe(self._store, received)
-        return received
+            await self._put_raw(self._store, document, aiter(counted))
+            await self._describe(self._store, received())
+        return received()
+
+    async def _put_raw(self, store: ObjectStore, document: UUID, content: AsyncIterator[bytes]) -> None:
+        await store.put(raw_key(self._owner, document), content)
 
     async def _describe(self, store: ObjectStore, received: Received) -> None:
         about = About(
@@ -121,7 +132,7 @@ class Intake:
             size_bytes=received.size_bytes,
             sha256=received.sha256,
         )
-        await store.put(about_key(self._owner, received.document_id), _once(about.model_dump_json().encode()))
+        await store.put(about_key(self._owner, received.document_id), _all([about.model_dump_json().encode()]))
 
 
 async def discard(store: ObjectStore, owner: UUID, documents: Iterable[UUID]) -> None:
@@ -175,8 +186,16 @@ async def _first(data: AsyncIterator[bytes]) -> bytes:
     return bytes(first)
 
 
-async def _once(content: bytes) -> AsyncIterator[bytes]:
-    yield content
+async def _all(pieces: list[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+async def _both(*puts: Coroutine[Any, Any, None]) -> None:
+    """Until both have ended: nothing is still being written when the first failure is told."""
+    for outcome in await asyncio.gather(*puts, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
 
 
 def _refused(head: PartHead, first: bytes, refusal: RejectedFile) -> Part:

@@ -12,8 +12,8 @@ import httpx
 from chassis import logs
 from chassis.database import Sessions, check_of, create_engine, create_sessions
 from chassis.identity import TokenVerifier
-from chassis.migrating import refuse_wrong_schema
 from chassis.objects import ObjectStore, open_store
+from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
@@ -64,6 +64,8 @@ def create_app(settings: GatewaySettings, *, http: httpx.AsyncClient | None = No
     """
     engine = create_engine(settings)
     sessions = create_sessions(engine)
+    # A read of one statement needs neither BEGIN nor ROLLBACK: two round trips less on every request.
+    reads = create_sessions(engine.execution_options(isolation_level="AUTOCOMMIT"))
     store = open_store(settings)
     outbox = Outbox(settings.service)
     http = http or create_client(settings)
@@ -96,10 +98,12 @@ def create_app(settings: GatewaySettings, *, http: httpx.AsyncClient | None = No
     )
     app.openapi = reference.describe(app)  # type: ignore[method-assign]
     reference.serve_assets(app)
-    app.state.parts = _parts(settings, app, sessions=sessions, store=store, outbox=outbox, http=http, changes=changes)
+    app.state.parts = _parts(
+        settings, app, sessions=sessions, reads=reads, store=store, outbox=outbox, http=http, changes=changes
+    )
     verifier = TokenVerifier(f"{settings.auth_url}/.well-known/jwks.json", http)
     exchange = KeyExchange(http=http, auth_url=settings.auth_url)
-    app.state.callers = Callers(verifier=verifier, keys=exchange, sessions=sessions)
+    app.state.callers = Callers(verifier=verifier, keys=exchange, reads=reads)
     return app
 
 
@@ -108,6 +112,7 @@ def _parts(
     app: FastAPI,
     *,
     sessions: Sessions,
+    reads: Sessions,
     store: ObjectStore,
     outbox: Outbox,
     http: httpx.AsyncClient,
@@ -115,7 +120,7 @@ def _parts(
 ) -> Parts:
     return Parts(
         settings=settings,
-        sessions=sessions,
+        reads=reads,
         upload=Upload(
             sessions=sessions,
             store=store,
@@ -125,17 +130,17 @@ def _parts(
         ),
         reprocess=Reprocess(sessions=sessions, outbox=outbox),
         delete=Delete(sessions=sessions, outbox=outbox),
-        read_raw=ReadRaw(sessions=sessions, store=store),
+        read_raw=ReadRaw(reads=reads, store=store),
         make_raw_link=MakeRawLink(sessions=sessions, life=timedelta(seconds=settings.raw_link_seconds)),
-        read_deletion=ReadDeletion(sessions=sessions),
+        read_deletion=ReadDeletion(reads=reads),
         stream=Stream(
-            sessions=sessions,
+            reads=reads,
             changes=changes,
             heartbeat=settings.heartbeat_seconds,
             stopping=lambda: app.state.stopping,
         ),
         close_account=CloseAccount(sessions=sessions),
-        prepare_question=PrepareQuestion(sessions=sessions),
+        prepare_question=PrepareQuestion(reads=reads),
         auth=Upstream("auth", http=http, url=settings.auth_url),
         ingest=Upstream("ingest", http=http, url=settings.ingest_url),
         qa=Upstream("qa", http=http, url=settings.qa_url),

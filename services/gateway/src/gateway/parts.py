@@ -23,7 +23,7 @@ class Parts:
     """Use cases, and the services behind."""
 
     settings: GatewaySettings
-    sessions: Sessions
+    reads: Sessions
     upload: Upload
     reprocess: Reprocess
     delete: Delete

@@ -44,7 +44,7 @@ def uploaded(row: DocumentRow) -> DocumentUploaded:
 async def start_again(session: AsyncSession, outbox: Outbox, fence: Fence, row: DocumentRow) -> None:
     """The next version, from the start; the old one answers until it is ready. Raises `IllegalTransition`."""
     row.progress = row.progress.again()
-    row.started_at = row.moved_at = func.now()
+    row.started_at = row.moved_at = row.updated_at = func.now()
     row.ask_at = None
     row.round = row.unanswered = 0
     fence.hear(row.version)

@@ -41,12 +41,12 @@ class Prepared:
 class PrepareQuestion:
     """Reads what it must understand of a request for qa. Raises `AccountClosed`."""
 
-    def __init__(self, *, sessions: Sessions) -> None:
-        self._sessions = sessions
+    def __init__(self, *, reads: Sessions) -> None:
+        self._reads = reads
 
     async def hidden(self, owner: UUID) -> dict[str, str]:
         """The header that goes with every request to qa: what is being deleted and not yet erased there."""
-        async with self._sessions() as session:
+        async with self._reads() as session:
             return await _hidden(session, owner)
 
     async def ask(self, owner: UUID, body: bytes) -> Prepared:
@@ -62,7 +62,7 @@ class PrepareQuestion:
         return Prepared(ForwardedSearch(**asked.model_dump(), live_versions=live).model_dump_json().encode(), headers)
 
     async def _look(self, owner: UUID, documents: Sequence[UUID] | None) -> tuple[dict[str, str], dict[UUID, int]]:
-        async with self._sessions() as session:
+        async with self._reads() as session:
             headers = await _hidden(session, owner)
             return headers, await live_versions(session, owner, documents) if documents else {}
 

@@ -44,19 +44,19 @@ class Bytes:
 class ReadRaw:
     """Opens a document's bytes. Raises `DocumentNotFound`, `LinkNotFound` or `UnsatisfiableRange`."""
 
-    def __init__(self, *, sessions: Sessions, store: ObjectStore) -> None:
-        self._sessions = sessions
+    def __init__(self, *, reads: Sessions, store: ObjectStore) -> None:
+        self._reads = reads
         self._store = store
 
     async def of_owner(self, owner: UUID, document: UUID, wanted: Wanted) -> Bytes:
         """As a download."""
-        async with self._sessions() as session:
+        async with self._reads() as session:
             row = await find_readable(session, owner, document)
         return await self._open(row, wanted, disposition="attachment")
 
     async def by_link(self, token: str, wanted: Wanted) -> Bytes:
         """To be shown, while the link lives, the document is not being deleted and the account is open."""
-        async with self._sessions() as session:
+        async with self._reads() as session:
             row = await session.scalar(
                 select(DocumentRow)
                 .join(RawLinkRow, RawLinkRow.document_id == DocumentRow.id)

@@ -28,18 +28,18 @@ FAREWELL = "farewell"
 class ReadDeletion:
     """Shows receipts: a document's to its owner, an account's to whoever knows its id."""
 
-    def __init__(self, *, sessions: Sessions) -> None:
-        self._sessions = sessions
+    def __init__(self, *, reads: Sessions) -> None:
+        self._reads = reads
 
     async def of_account(self, deletion: UUID) -> Deletion | None:
         """An account's receipt: nobody can log in to read it any more."""
-        async with self._sessions() as session:
+        async with self._reads() as session:
             row = await session.get(DeletionRow, deletion)
             return None if row is None or row.document_id is not None else await _show(session, row)
 
     async def of_document(self, owner: UUID, deletion: UUID) -> Deletion:
         """Raises `DeletionNotFound`, also for somebody else's."""
-        async with self._sessions() as session:
+        async with self._reads() as session:
             row = await session.get(DeletionRow, deletion)
             if row is None or row.owner_id != owner:
                 raise DeletionNotFound(deletion)

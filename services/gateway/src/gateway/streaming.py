@@ -60,9 +60,9 @@ class Stream:
     """Writes the events of one owner's documents until the token expires, the account is closed or we stop."""
 
     def __init__(
-        self, *, sessions: Sessions, changes: Changes, heartbeat: float, stopping: Callable[[], asyncio.Event]
+        self, *, reads: Sessions, changes: Changes, heartbeat: float, stopping: Callable[[], asyncio.Event]
     ) -> None:
-        self._sessions = sessions
+        self._reads = reads
         self._changes = changes
         self._heartbeat = heartbeat
         self._stopping = stopping
@@ -117,7 +117,7 @@ class Stream:
         self, owner: UUID, position: int, gone_after: int, state: OwnerState
     ) -> tuple[int, Sequence[bytes]]:
         """Up to a hundred events, and where they end."""
-        async with self._sessions() as session:
+        async with self._reads() as session:
             steps = await _steps(session, owner, position, gone_after)
             shown = await _shown(session, [step.document for step in steps if not step.gone])
         # A document that is gone meanwhile is told of by its own, later step.
