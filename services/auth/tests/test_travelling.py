@@ -14,7 +14,7 @@ from auth.main import create_app
 from auth.settings import AuthSettings
 from auth.tables import AccountDeletionRow
 from chassis.database import Sessions
-from chassis.migrating import WrongSchema
+from chassis.schema import WrongSchema
 from contracts.envelope import Envelope
 from contracts.facts import Fact, UserDeleted, UserPurged
 from contracts.topics import USERS

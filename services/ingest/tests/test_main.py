@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from chassis.migrating import WrongSchema
+from chassis.schema import WrongSchema
 from contracts.envelope import Envelope
 from contracts.facts import DocumentChunked, DocumentParsingStarted, DocumentPurged, Fact
 from fastapi import FastAPI

@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from chassis import migrating
 from chassis.ids import uuid7
-from chassis.migrating import WrongSchema
+from chassis.schema import WrongSchema
 from chassis.settings import load
 from contracts.envelope import Envelope
 from contracts.facts import DocumentReady, Fact, IndexActivated

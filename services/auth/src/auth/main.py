@@ -8,7 +8,7 @@ from functools import partial
 from chassis import logs
 from chassis.database import Sessions, check_of, create_engine, create_sessions
 from chassis.identity import TokenVerifier
-from chassis.migrating import refuse_wrong_schema
+from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
 from chassis.web import create_app as create_web_app
 from chassis.web import serve

@@ -8,8 +8,8 @@ from typing import Self
 
 from chassis import logs, telemetry
 from chassis.database import Sessions, check_of, create_engine, create_sessions
-from chassis.migrating import refuse_wrong_schema
 from chassis.objects import ObjectStore, open_store
+from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
