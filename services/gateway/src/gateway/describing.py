@@ -91,3 +91,9 @@ FILES_FORM: dict[str, Any] = {
         },
     }
 }
+
+FILE: Responses = {
+    200: {"description": "The file.", "content": {"application/octet-stream": {}}},
+    206: {"description": "The range of it that was asked for.", "content": {"application/octet-stream": {}}},
+    304: {"description": "It is what `If-None-Match` names."},
+}

@@ -27,7 +27,7 @@ from starlette.responses import StreamingResponse
 from gateway import documents, idempotency, timeline
 from gateway.callers import SECURITY, CallerDep, open_caller
 from gateway.cursors import Query as ListQuery
-from gateway.describing import FILES_FORM, answers, problems
+from gateway.describing import FILE, FILES_FORM, answers, problems
 from gateway.errors import DocumentNotReady, malformed
 from gateway.forwarding import STREAM_TYPE, onward
 from gateway.intake import Limits
@@ -158,7 +158,7 @@ async def delete_document(document_id: UUID, caller: CallerDep, parts: PartsDep)
 @router.get(
     "/docs/{document_id}/raw",
     response_class=Response,
-    responses={200: {"description": "The file.", "content": {"application/octet-stream": {}}}, **problems(404, 416)},
+    responses={**FILE, **problems(404, 416)},
     summary="Download the file",
 )
 async def download(request: Request, document_id: UUID, caller: CallerDep, parts: PartsDep) -> Response:
@@ -229,7 +229,7 @@ async def show_deletion(request: Request, deletion_id: UUID, parts: PartsDep) ->
 @open_router.get(
     "/raw/{token}",
     response_class=Response,
-    responses={200: {"description": "The file.", "content": {"application/octet-stream": {}}}, **problems(416)},
+    responses={**FILE, **problems(416)},
     summary="Show the file behind a link",
 )
 async def show_raw(request: Request, token: str, parts: PartsDep) -> Response:
