@@ -27,16 +27,22 @@ endif
 # The two trees that import each other freely are checked as one.
 SOURCES := $(wildcard libs/*/src services/*/src tools/*/src)
 
-.PHONY: help run test lint format typecheck check contracts hooks clean
+.PHONY: help run test engines test-integration lint format typecheck check contracts hooks clean
 
 help: ## Show what can be done here
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-17s %s\n' "$$name" "$$text"; done
 
 run: .venv/.for-running ## Start docqa on this machine and print its address (DOCQA_PORT, DOCQA_DATA)
 	@exec $(BIN)/docqa up
 
 test: .venv/.for-development ## Run every test on a stack of its own and print the coverage
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+engines: .venv/.for-development ## Start real engines without Docker, print their addresses, stop them on Ctrl-C
+	@DOCQA_TEST_ENGINES=native exec $(BIN)/python -m tests.engines
+
+test-integration: .venv/.for-development ## Test on a real Kafka, PostgreSQL, MinIO and Chroma: given, in containers, or native
+	@exec $(BIN)/python -m tests.engines test
 
 lint: .venv/.for-development ## Check style, and who imports whom
 	$(BIN)/ruff check

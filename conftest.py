@@ -1,7 +1,8 @@
 """The real things that tests run on: PostgreSQL, a Kafka, Chroma, all from wheels and all thrown away afterwards.
 
 Where servers are given in the environment, those are used: `DOCQA_TEST_POSTGRES_URL` (a superuser's, for SQLAlchemy),
-`DOCQA_TEST_KAFKA` (bootstrap servers), `DOCQA_TEST_CHROMA_URL`.
+`DOCQA_TEST_KAFKA` (bootstrap servers; our topics there are emptied), `DOCQA_TEST_CHROMA_URL`. `make engines` starts
+real ones and prints these names.
 """
 
 import io
@@ -27,6 +28,8 @@ from docqa.embedded.chroma import EmbeddedChroma
 from docqa.embedded.postgres import EmbeddedPostgres, RunningPostgres, Server
 from reportlab.lib.pagesizes import A4  # type: ignore[import-untyped]
 from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
+
+from tests.engines.emptying import emptied
 
 if TYPE_CHECKING:
     from chassis.objects import LocalFiles
@@ -117,9 +120,10 @@ async def database(postgres: Server, _templates: dict[str, str]) -> AsyncIterato
 
 
 @pytest.fixture
-def kafka() -> Iterator[str]:
+async def kafka() -> AsyncIterator[str]:
     """Bootstrap servers of a broker with all our topics, empty."""
     if given := os.environ.get("DOCQA_TEST_KAFKA"):
+        await emptied(given)
         yield given
         return
     with EmbeddedKafka(PARTITIONS) as broker:

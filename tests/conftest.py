@@ -1,4 +1,4 @@
-"""One stack for all journeys: the one that `make run` starts, or the same services on engines that the environment names."""
+"""One stack for all who come to the front door: what `make run` starts, on engines that the environment may name."""
 
 import os
 from collections.abc import AsyncIterator

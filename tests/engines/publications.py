@@ -1,0 +1,110 @@
+"""What the makers of Kafka and MinIO publish, at the versions that we run, kept outside the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.engines.missing import EngineMissing
+
+KAFKA = "4.3.0"  # the same stands in kafka_jars/pom.xml
+KAFKA_POM = Path(__file__).parent / "kafka_jars" / "pom.xml"
+JAVA_AT_LEAST = 17
+
+MINIO_MODULE = "github.com/minio/minio"
+MINIO = "v0.0.0-20260212201848-7aac2a2c5b7c"
+"""A commit, because MinIO's release tags are not versions that Go could fetch."""
+
+BUILD_SECONDS = 1200  # MinIO takes three minutes on two idle cores
+
+
+def cache() -> Path:
+    """Where what was fetched or built stays."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home).absolute() / "docqa" / "engines"
+
+
+def java() -> Path:
+    """A Java that runs Kafka. Raises `EngineMissing`."""
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
+    if found is None:
+        raise EngineMissing("Kafka", f"there is no Java ({JAVA_AT_LEAST} or newer is needed)")
+    told = _output([found, "-XshowSettings:properties", "-version"])
+    version = next(
+        (line.split("=")[1].strip() for line in told.splitlines() if "java.specification.version" in line), ""
+    )
+    if not version.isdigit() or int(version) < JAVA_AT_LEAST:
+        raise EngineMissing("Kafka", f"Java {JAVA_AT_LEAST} or newer is needed, {found} is {version or 'unknown'}")
+    return Path(found)
+
+
+def kafka_jars() -> Path:
+    """The folder with Kafka's jars, fetched from Maven Central the first time. Raises `EngineMissing`."""
+
+    def fetch(folder: Path) -> None:
+        maven = shutil.which("mvn")
+        if maven is None:
+            raise EngineMissing("Kafka", "there is no Maven (mvn) to fetch its jars")
+        goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
+        _run("Kafka", [maven, "-q", "-B", "--strict-checksums", "-f", str(KAFKA_POM), *goal])
+
+    return _kept(f"kafka-{KAFKA}", fetch)
+
+
+def minio_program() -> Path:
+    """MinIO's server, built from its module the first time. Raises `EngineMissing`."""
+
+    def build(folder: Path) -> None:
+        go = shutil.which("go")
+        if go is None:
+            raise EngineMissing("MinIO", "there is no Go to build it")
+        _run(
+            "MinIO", [go, "install", f"{MINIO_MODULE}@{MINIO}"], GOBIN=str(folder), CGO_ENABLED="0", GOOS="", GOARCH=""
+        )
+
+    return _kept(f"minio-{MINIO}", build) / "minio"
+
+
+def _kept(name: str, make: Callable[[Path], None]) -> Path:
+    """The folder of that name in the cache; there whole or not at all, even if two make it at once."""
+    folder = cache() / name
+    if folder.is_dir():
+        return folder
+    cache().mkdir(parents=True, exist_ok=True)
+    sys.stderr.write(f"Getting {name}, once; it stays in {cache()} …\n")
+    draft = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=cache()))
+    try:
+        make(draft)
+        draft.chmod(0o755)
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def _run(engine: str, command: list[str], **environment: str) -> None:
+    ended = subprocess.run(
+        command,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=BUILD_SECONDS,
+        check=False,
+    )
+    if ended.returncode != 0:
+        last = (ended.stderr.strip() or ended.stdout.strip()).splitlines()[-3:]
+        raise EngineMissing(engine, f"{Path(command[0]).name} could not get it: {' '.join(last)}")
+
+
+def _output(command: list[str]) -> str:
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return ended.stdout + ended.stderr
