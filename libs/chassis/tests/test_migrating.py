@@ -63,6 +63,7 @@ class Shop:
             "tables.py": TABLES,
             "migrations/__init__.py": "",
             "migrations/env.py": ENV,
+            "migrations/versions/__init__.py": "",
             "migrations/script.py.mako": "",
         }.items():
             (self.folder / path).write_text(dedent(content))

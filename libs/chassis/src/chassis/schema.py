@@ -62,7 +62,7 @@ def migrations_of(service: str) -> list[Path]:
     spec = importlib.util.find_spec(service)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"there is no package {service}", name=service)
-    return sorted((Path(spec.origin).parent / "migrations" / "versions").glob("*.py"))
+    return sorted((Path(spec.origin).parent / "migrations" / "versions").glob("[!_]*.py"))
 
 
 def read(migration: Path) -> Revision:
