@@ -1,5 +1,6 @@
-"""Ingest on a real database and a real object store, without a broker: facts are handed to its handlers one by one."""
+"""Ingest on a real database and a real object store; facts are handed to its handlers one by one."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,8 +22,11 @@ from contracts.facts import (
     Stage,
 )
 from contracts.objects import About, about_key, chunks_key, document_prefix, raw_key
+from ingest.extracting import Extraction, extract
 from ingest.main import works
+from ingest.nursery_process import Ended
 from ingest.readers import Readers
+from ingest.reading import Engine
 from ingest.settings import LONGEST_LEASE, IngestSettings
 from ingest.subscribers import Subscribers
 from ingest.tables import DocumentChunk, SplitVersion
@@ -86,6 +90,19 @@ class Document:
         return DocumentDeleted(
             document_id=self.id, owner_id=self.owner, version=version, round=asked, deletion_id=DELETION
         )
+
+
+class ReadersHere(Readers):
+    """Reads in this process, one document after the other; what happens between processes is seen elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__(Engine.PDFIUM)
+        self._alone = asyncio.Lock()
+
+    async def _read(self, wanted: Extraction) -> Ended:
+        async with self._alone:
+            await asyncio.to_thread(extract, wanted)
+        return Ended(status=0, peak=0)
 
 
 class AtWork:

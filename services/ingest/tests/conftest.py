@@ -12,7 +12,7 @@ from ingest.reading import PDF, Engine
 from ingest.settings import IngestSettings
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.tests.at_work import AtWork
+from services.ingest.tests.at_work import AtWork, ReadersHere
 
 LIMITS = Limits(max_pages=5000, max_characters=60_000_000, cpu_seconds=20, wall_seconds=40, memory_bytes=1 << 30)
 
@@ -77,5 +77,5 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-def ingest(settings: IngestSettings, engine: AsyncEngine, object_store: LocalFiles, readers: Readers) -> AtWork:
-    return AtWork(settings, engine, object_store, readers)
+def ingest(settings: IngestSettings, engine: AsyncEngine, object_store: LocalFiles) -> AtWork:
+    return AtWork(settings, engine, object_store, ReadersHere())

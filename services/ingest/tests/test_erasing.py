@@ -9,7 +9,6 @@ from chassis.objects import LocalFiles
 from contracts.facts import DocumentChunked, DocumentFailed, DocumentPurged
 from contracts.objects import chunks_key
 from ingest.erasing import LOOK_AGAIN
-from ingest.readers import Readers
 from ingest.settings import LONGEST_LEASE
 from messaging.finishing import Ending
 
@@ -101,12 +100,10 @@ async def test_an_upload_that_is_heard_after_the_deletion_is_not_read(ingest: At
     assert {job.kind for job in await ingest.jobs(document)} == {"purge"}
 
 
-async def test_a_deletion_while_parsing_leaves_nothing(
-    ingest: AtWork, readers: Readers, object_store: LocalFiles
-) -> None:
+async def test_a_deletion_while_parsing_leaves_nothing(ingest: AtWork, object_store: LocalFiles) -> None:
     document = a_text()
     gate = Gate(object_store)
-    at_work = AtWork(ingest.settings, ingest.engine, gate, readers)
+    at_work = AtWork(ingest.settings, ingest.engine, gate, ingest.readers)
     await at_work.store_upload(document)
     gate.shut()
     async with at_work.working():

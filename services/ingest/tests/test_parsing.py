@@ -13,7 +13,6 @@ from chassis.objects import LocalFiles
 from contracts.facts import DocumentChunked, DocumentFailed, DocumentParsingStarted
 from contracts.objects import chunks_key, raw_key
 from ingest.parsing import SCRATCH_PREFIX
-from ingest.readers import Readers
 from messaging.finishing import Ending
 
 from services.ingest.tests.at_work import AtWork, Document, Zombie
@@ -308,10 +307,10 @@ async def test_no_scratch_is_left(ingest: AtWork) -> None:
     assert scratch() <= before
 
 
-async def test_a_full_store_is_waited_for(ingest: AtWork, readers: Readers, object_store: LocalFiles) -> None:
+async def test_a_full_store_is_waited_for(ingest: AtWork, object_store: LocalFiles) -> None:
     document = a_text()
     full = FullOnce(object_store)
-    at_work = AtWork(ingest.settings, ingest.engine, full, readers)
+    at_work = AtWork(ingest.settings, ingest.engine, full, ingest.readers)
     await at_work.store_upload(document)
     full.is_full = True
     async with at_work.working():

@@ -137,16 +137,16 @@ async def test_a_reader_killed_by_the_machine_is_not_the_documents_fault(readers
     assert failure.value.code == "processing.interrupted"
 
 
-async def test_a_pdf_that_takes_pdfium_down_is_tried_with_pypdf(readers: Readers, extraction: Order, pdf: Pdf) -> None:
-    order = extraction(pdf(["page"] * 4000))
+async def test_a_pdf_that_takes_pdfium_down_is_tried_with_pypdf(readers: Readers, extraction: Order) -> None:
+    order = extraction(hostile.many_cheap_pages(3000))
     reading = asyncio.create_task(readers.extract(order))
     os.kill(await the_reader(readers), signal.SIGSEGV)
 
-    assert (await reading).pages == 4000
+    assert (await reading).pages == 3000
 
 
-async def test_what_takes_both_engines_down_is_refused(readers: Readers, extraction: Order, pdf: Pdf) -> None:
-    order = extraction(pdf(["page"] * 4000), engine=Engine.PYPDF)
+async def test_what_takes_both_engines_down_is_refused(readers: Readers, extraction: Order) -> None:
+    order = extraction(hostile.many_cheap_pages(3000), engine=Engine.PYPDF)
     reading = asyncio.create_task(readers.extract(order))
     os.kill(await the_reader(readers), signal.SIGSEGV)
 

@@ -27,23 +27,25 @@ _READ_BYTES = 65_536
 class Nursery:
     """Starts, ends and reaps readers. One thread, no event loop: it forks."""
 
-    def __init__(self) -> None:
+    def __init__(self, orders: int = 0, answers: int = 1) -> None:
+        self._orders = orders
+        self._answers = answers
         self._readers: dict[int, int] = {}
         self._wake_read, self._wake_write = os.pipe()
 
     def run(self) -> None:
-        """Serve orders until standard input ends."""
+        """Serve orders until they end."""
         os.set_blocking(self._wake_write, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write)
         pending = b""
         while True:
-            ready, _, _ = select.select([0, self._wake_read], [], [])
+            ready, _, _ = select.select([self._orders, self._wake_read], [], [])
             if self._wake_read in ready:
                 os.read(self._wake_read, _READ_BYTES)
                 self._reap()
-            if 0 in ready:
-                received = os.read(0, _READ_BYTES)
+            if self._orders in ready:
+                received = os.read(self._orders, _READ_BYTES)
                 if not received:
                     self._kill_all()
                     return
@@ -67,19 +69,20 @@ class Nursery:
         self._readers[pid] = reader
 
     def _reap(self) -> None:
-        while self._readers:
-            pid, status, used = os.wait4(-1, os.WNOHANG)
-            if not pid:
-                return
-            _say(self._readers.pop(pid), status=os.waitstatus_to_exitcode(status), peak=used.ru_maxrss * 1024)
+        for pid, reader in list(self._readers.items()):
+            ended, status, used = os.wait4(pid, os.WNOHANG)
+            if ended:
+                del self._readers[pid]
+                self.say(reader, status=os.waitstatus_to_exitcode(status), peak=used.ru_maxrss * 1024)
+
+    def say(self, reader: int, *, status: int, peak: int = 0) -> None:
+        """How a reader ended. That of reader 0, which there is not, says that all is loaded."""
+        os.write(self._answers, json.dumps({"id": reader, "status": status, "peak": peak}).encode() + b"\n")
 
     def _kill_all(self) -> None:
         for pid in self._readers:
             _kill(pid)
-
-
-def _say(reader: int, *, status: int, peak: int = 0) -> None:
-    os.write(1, json.dumps({"id": reader, "status": status, "peak": peak}).encode() + b"\n")
+            os.waitpid(pid, 0)
 
 
 def _be_reader(wanted: Extraction, nursery: int) -> NoReturn:
@@ -118,8 +121,9 @@ def main() -> None:
     # What is loaded by now is shared with every reader: looking through it for garbage would only copy it.
     gc.collect()
     gc.freeze()
-    _say(0, status=0)
-    Nursery().run()
+    nursery = Nursery()
+    nursery.say(0, status=0)
+    nursery.run()
 
 
 if __name__ == "__main__":
