@@ -62,9 +62,15 @@ class Delivery:
         self._end = end
         self.listener = Listener(engine)
         self._memory = BrokerMemory()
+        self._doubt = asyncio.Event()
         self._producer = Producer(settings.kafka)
         self._relay = Relay(
-            engine, self._producer, self._memory, woken=self.listener.subscribe("outbox"), on_wiped=on_wiped
+            engine,
+            self._producer,
+            self._memory,
+            woken=self.listener.subscribe("outbox"),
+            on_wiped=on_wiped,
+            on_trouble=self._doubt.set,
         )
         self._transactions = Transactions(engine, self._sessions)
         self._workers = {work.kind: Worker(work, self._transactions, self.wake) for work in works}
@@ -73,7 +79,9 @@ class Delivery:
             each.topic.name: Handling(each, self._transactions, wake=self.wake, end=end) for each in subscriptions
         }
         self._consumptions = [self._consumption(service, topic) for topic in self._handlings]
-        self._watchdog = Watchdog(self._consumptions, self._memory, on_lost=self._relay.broker_lost, end=end)
+        self._watchdog = Watchdog(
+            self._consumptions, self._memory, on_lost=self._relay.broker_lost, on_trouble=self._doubt.set, end=end
+        )
         self._replayer = Replayer(self._sessions, self._handlings, woken=self.listener.subscribe("dead_letters"))
         self.listener.on("jobs", self._notified)
         self.listener.on("fences", self._fence_changed)
@@ -109,6 +117,7 @@ class Delivery:
             self._keep(self._watchdog.run(), "watchdog"),
             self._keep(self._replayer.run(), "replayer"),
             self._keep(gauges.run(self._engine, list(self._workers)), "gauges"),
+            self._keep(self._keep_topics(), "topics"),
             self._keep(self._pulse(), "pulse"),
             *(self._keep(runner.run(), f"chore {name}") for name, runner in self._chores.items()),
         ]
@@ -139,17 +148,23 @@ class Delivery:
         )
 
     async def _consume(self) -> None:
-        """Create the topics if they are missing, then consume. The broker may come later than we do."""
-        while True:
-            try:
-                await topics.ensure(self._settings.kafka)
-                break
-            except Exception as error:
-                log.warning("the topics could not be looked at", error=type(error).__name__)
-            await asyncio.sleep(AGAIN)
         async with asyncio.TaskGroup() as group:
             for consumption in self._consumptions:
                 group.create_task(consumption.run())
+
+    async def _keep_topics(self) -> None:
+        """Create the topics that are missing: at the start, and whenever the broker does not do as it should."""
+        while True:
+            self._doubt.clear()
+            try:
+                for topic in await topics.ensure(self._settings.kafka):
+                    self._relay.broker_lost(topic)
+            except Exception as error:
+                log.warning("the topics could not be looked at", error=type(error).__name__)
+                await asyncio.sleep(AGAIN)
+                continue
+            await self._doubt.wait()
+            await asyncio.sleep(AGAIN)
 
     async def _pulse(self) -> None:
         """Once a second: jobs whose lease ran out wait again, and what became due is taken."""

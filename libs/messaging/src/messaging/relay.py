@@ -20,6 +20,7 @@ from messaging.tables import DeadLetter, OutboxRow
 
 BATCH = 500  # facts of a few hundred bytes: a fraction of a request to the broker
 LOOK_EVERY = 1.0  # a notification can be missed
+RETRY_AFTER = (0.1, 0.2, 0.5, 1.0)
 KEPT = "7 days"  # the retention of the topics
 REMEMBERED = 1000  # the last rows sent: enough to know where each busy partition was
 
@@ -66,12 +67,14 @@ class Relay:
         *,
         woken: asyncio.Event,
         on_wiped: WipedHook | None = None,
+        on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._producer = producer
         self._memory = memory
         self._woken = woken
         self._on_wiped = on_wiped
+        self._on_trouble = on_trouble
         self._lost: set[str] = set()
 
     async def run(self) -> None:
@@ -85,12 +88,13 @@ class Relay:
                         failures = 0
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning("the broker is away, facts wait", error=type(error).__name__)
+                self._on_trouble()
             except SQLAlchemyError as error:
                 if not is_transient(error):
                     log.exception("sending failed")
                 await self._producer.stop()
+            await asyncio.sleep(RETRY_AFTER[min(failures, len(RETRY_AFTER) - 1)])
             failures += 1
-            await self._rest(min(0.1 * 2**failures, 2.0))
 
     async def drain(self) -> None:
         """Send what is unsent now, once."""

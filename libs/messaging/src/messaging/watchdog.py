@@ -38,6 +38,7 @@ class Watchdog:
         memory: BrokerMemory,
         *,
         on_lost: Callable[[str], None],
+        on_trouble: Callable[[], None] = lambda: None,
         end: End = end_process,
         every: float = EVERY,
         stalled_after: float = STALLED_AFTER,
@@ -46,6 +47,7 @@ class Watchdog:
         self._consumptions = consumptions
         self._memory = memory
         self._on_lost = on_lost
+        self._on_trouble = on_trouble
         self._end = end
         self._every = every
         self._stalled_after = stalled_after
@@ -62,6 +64,7 @@ class Watchdog:
                     # A broker that does not answer is not this process's fault, and no reason to end it.
                     log.debug("lag is unknown", topic=consumption.topic, error=type(error).__name__)
                     self._progress[consumption.group] = _Progress()
+                    self._on_trouble()
 
     async def look_at(self, consumption: Consumption) -> None:
         """One look. Ends the process if the consumer has not moved for too long though it could."""
@@ -71,6 +74,8 @@ class Watchdog:
         least = self._memory.ends(consumption.topic)
         async with asyncio.timeout(ASK_SECONDS):
             ends = await _ends(consumer, consumption.topic)
+        if not ends:
+            self._on_trouble()
         if any(end < least.get(place.partition, 0) for place, end in ends.items()):
             self._on_lost(consumption.topic)
         self._judge(consumption, *await _lag(consumption, consumer, ends))
