@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import httpx
 import structlog
@@ -134,6 +135,8 @@ def _response(answer: httpx.Response, response: Response) -> Response:
     for name in _PASSED_BACK:
         if (value := answer.headers.get(name)) is not None:
             response.headers[name] = value
+    if answer.status_code == HTTPStatus.NO_CONTENT:
+        del response.headers["content-type"]  # what is not there is of no type
     if answer.headers.get("content-type", "").startswith(STREAM_TYPE):
         response.headers["x-accel-buffering"] = "no"
     return response
