@@ -93,12 +93,13 @@ async def test_a_rebuild_with_the_same_model_asks_no_provider(embedder: AtWork, 
 async def test_the_old_index_answers_until_the_new_one_is_whole(embedder: AtWork) -> None:
     await embedder.embed(a_document())
     old = await embedder.active()
-    await embedder.parts.build(None, shards=2)
+    new = await embedder.parts.build(None, shards=2)
     assert not await embedder.parts.keeper.activate()
     assert await embedder.active() == old
     async with embedder.working("rebuild"):
         await embedder.settled()
-    assert await embedder.parts.keeper.activate()
+    await embedder.parts.keeper.look()
+    assert (await embedder.active()).index_id == new.index_id
 
 
 async def test_another_model_embeds_the_chunks_again_and_the_old_vectors_stay_beside(
@@ -197,7 +198,8 @@ async def test_lower_versions_are_not_copied(embedder: AtWork) -> None:
     assert all(name.split(":")[1] == "2" for name in await embedder.vectors(document, index=new))
     async with embedder.working("drop"):
         await embedder.settled()
-    assert await embedder.parts.keeper.activate()
+    await embedder.parts.keeper.look()
+    assert (await embedder.active()).index_id == new.index_id
 
 
 async def test_a_rebuild_that_was_interrupted_goes_on_where_it_was(embedder: AtWork, openai_stub: OpenAIStub) -> None:

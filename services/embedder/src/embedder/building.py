@@ -103,12 +103,12 @@ def _described(settings: ModelSettings, model: str) -> tuple[str, int]:
 async def _add_jobs(session: AsyncSession, index: IndexSpec) -> None:
     """One for each document; a rebuild's version is the generation of its index."""
     payload = RebuildOrder(index_id=index.index_id).to_payload()
-    there = await repository.documents(session)
+    there = await repository.places(session)
     for start in range(0, len(there), JOBS_AT_ONCE):
         await jobs.add_many(
             session,
             [
-                NewJob(kind="rebuild", subject=document, version=index.generation, owner=owner, payload=payload)
-                for document, owner in there[start : start + JOBS_AT_ONCE]
+                NewJob(kind="rebuild", subject=one.document, version=index.generation, owner=one.owner, payload=payload)
+                for one in there[start : start + JOBS_AT_ONCE]
             ],
         )

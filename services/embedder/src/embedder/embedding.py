@@ -1,6 +1,5 @@
 """Embedding one batch: read, embed, write to every index that must have it; then say how far the version is."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -21,8 +20,9 @@ from embedder import indexes, repository
 from embedder.chunk_files import ChunkFiles
 from embedder.indexes import IndexSpec
 from embedder.models_in_use import ModelsInUse
-from embedder.repository import Embedded
-from embedder.shards import Piece, Shards
+from embedder.repository import Embedded, Piece
+from embedder.shards import Shards
+from embedder.side_by_side import side_by_side
 from embedder.tables import EmbeddingRun
 
 INDEX_CHANGED = "index.changed"
@@ -89,11 +89,9 @@ class EmbedBatch:
 
     async def _write(self, target: Target, by_index: dict[str, list[Embedded]]) -> None:
         run = target.run
-        await asyncio.gather(
-            *(
-                self._shards.write(index, Piece(run.owner_id, run.document_id, run.version, by_index[index.index_id]))
-                for index in target.indexes
-            )
+        await side_by_side(
+            self._shards.write(index, Piece(run.owner_id, run.document_id, run.version, by_index[index.index_id]))
+            for index in target.indexes
         )
 
     async def _still_all(self, session: AsyncSession, by_index: dict[str, list[Embedded]]) -> list[IndexSpec]:

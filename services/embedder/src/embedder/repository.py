@@ -7,11 +7,11 @@ from uuid import UUID
 
 from contracts.chunks_file import BATCH
 from contracts.facts import DocumentChunked
+from contracts.index import chunk_id
 from messaging.tables import JobRow
 from sqlalchemy import CursorResult, bindparam, delete, exists, func, inspect, select, text, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, INTEGER, insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from embedder.tables import DocumentEmbedding, EmbeddingRun
 
@@ -23,6 +23,29 @@ class Embedded:
     ordinal: int
     page: int | None
     vector: bytes
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some vectors of one version of a document."""
+
+    owner: UUID
+    document: UUID
+    version: int
+    embedded: Sequence[Embedded]
+
+    @property
+    def ids(self) -> list[str]:
+        return [chunk_id(self.document, self.version, one.ordinal) for one in self.embedded]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A document, whose it is, and how many chunks it has."""
+
+    document: UUID
+    owner: UUID
+    chunks: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +78,29 @@ _KEEP = text("""
     bindparam("ordinals", type_=ARRAY(INTEGER)),
     bindparam("pages", type_=ARRAY(INTEGER)),
     bindparam("vectors", type_=ARRAY(BYTEA)),
+)
+
+# The fence's conditions are those of `is_too_late`; whoever writes looks at it again, locked.
+_LACKING = text("""
+    SELECT there.document_id, there.version, there.ordinal, there.page, there.vector
+    FROM document_embeddings AS there
+    JOIN fences AS fence ON fence.subject = CAST(there.document_id AS text) AND fence.deleted_at IS NULL
+        AND there.version >= fence.live AND there.version <> ALL (fence.failed)
+    WHERE there.index_id = :source AND there.document_id = ANY(:documents) AND NOT EXISTS (
+        SELECT FROM document_embeddings AS here
+        WHERE here.index_id = :target AND here.document_id = there.document_id AND here.version = there.version
+            AND here.ordinal = there.ordinal)
+    ORDER BY there.document_id, there.version, there.ordinal LIMIT :limit
+""").bindparams(bindparam("documents", type_=ARRAY(EmbeddingRun.document_id.type)))
+
+_COPY = text("""
+    INSERT INTO document_embeddings (index_id, document_id, version, ordinal, page, embedding_id, vector)
+    SELECT :target, document_id, version, ordinal, page, embedding_id, vector
+    FROM document_embeddings
+    WHERE index_id = :source AND document_id = :document_id AND version = :version AND ordinal = ANY(:ordinals)
+    ON CONFLICT DO NOTHING
+""").bindparams(
+    bindparam("document_id", type_=EmbeddingRun.document_id.type), bindparam("ordinals", type_=ARRAY(INTEGER))
 )
 
 _ADVANCE = text("""
@@ -98,12 +144,6 @@ async def runs(session: AsyncSession, document: UUID) -> Sequence[EmbeddingRun]:
     ).all()
 
 
-async def documents(session: AsyncSession) -> Sequence[tuple[UUID, UUID]]:
-    """Every document that is here, with its owner."""
-    rows = await session.execute(select(EmbeddingRun.document_id, EmbeddingRun.owner_id).distinct())
-    return [(document, owner) for document, owner in rows]
-
-
 async def keep(
     session: AsyncSession, index_id: str, document: UUID, version: int, embedded: Sequence[Embedded]
 ) -> None:
@@ -139,23 +179,39 @@ async def complete_in(session: AsyncSession, one: EmbeddingRun) -> set[str]:
 
 
 async def lacking(
-    session: AsyncSession, one: EmbeddingRun, *, source: str, target: str, limit: int
-) -> Sequence[Embedded]:
-    """The next vectors of the version that one index has and the other has not, by ordinal."""
-    there, here = aliased(DocumentEmbedding), aliased(DocumentEmbedding)
-    copied = exists().where(
-        here.index_id == target,
-        here.document_id == one.document_id,
-        here.version == one.version,
-        here.ordinal == there.ordinal,
-    )
+    session: AsyncSession, documents: Sequence[UUID], *, source: str, target: str, limit: int
+) -> dict[tuple[UUID, int], list[Embedded]]:
+    """The next vectors of these documents that one index has and the other has not, by document and version.
+
+    Versions that are too late are left out.
+    """
+    values = {"documents": documents, "source": source, "target": target, "limit": limit}
+    found: dict[tuple[UUID, int], list[Embedded]] = {}
+    for document, version, ordinal, page, vector in await session.execute(_LACKING, values):
+        found.setdefault((document, version), []).append(Embedded(ordinal, page, vector))
+    return found
+
+
+async def copy(session: AsyncSession, piece: Piece, *, source: str, target: str) -> None:
+    """Keep vectors of one index in the other as well, without fetching them."""
+    values = {
+        "document_id": piece.document,
+        "version": piece.version,
+        "ordinals": [one.ordinal for one in piece.embedded],
+        "source": source,
+        "target": target,
+    }
+    await session.execute(_COPY, values)
+
+
+async def places(session: AsyncSession) -> list[Place]:
+    """Every document that is here."""
     rows = await session.execute(
-        select(there.ordinal, there.page, there.vector)
-        .where(there.index_id == source, there.document_id == one.document_id, there.version == one.version, ~copied)
-        .order_by(there.ordinal)
-        .limit(limit)
+        select(EmbeddingRun.document_id, EmbeddingRun.owner_id, func.sum(EmbeddingRun.chunk_count)).group_by(
+            EmbeddingRun.document_id, EmbeddingRun.owner_id
+        )
     )
-    return [Embedded(*row) for row in rows]
+    return [Place(document, owner, int(chunks)) for document, owner, chunks in rows]
 
 
 async def erase(session: AsyncSession, document: UUID, versions: Collection[int] | None = None) -> Erased:

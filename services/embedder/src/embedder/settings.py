@@ -16,7 +16,7 @@ class EmbedderSettings(ModelSettings, ChromaSettings, ObjectStoreSettings, Opera
     chroma_timeout: float = Field(default=30, gt=0, le=600, description="Seconds that a call to Chroma may take.")
     # With back-off an outage of a provider or of Chroma for four to eight minutes fails no document.
     tries: int = Field(default=10, ge=1, le=100, description="How often a batch is tried before its version fails.")
-    rebuilds: int = Field(default=8, ge=1, le=64, description="Documents that are copied to a new index at once.")
+    rebuilds: int = Field(default=4, ge=1, le=64, description="Documents that are brought into a new index at once.")
 
     @property
     def batches(self) -> int:

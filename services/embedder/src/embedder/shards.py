@@ -3,15 +3,15 @@
 import asyncio
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
-from contracts.index import DOCUMENT, ORDINAL, OWNER, PAGE, VERSION, chunk_id, collection_name, shard_of
+from contracts.index import DOCUMENT, ORDINAL, OWNER, PAGE, VERSION, collection_name, shard_of
 
-from embedder.chroma import MOST_RECORDS, Chroma, Collection, CollectionMissing, Records, Where
+from embedder.chroma import MOST_RECORDS, Chroma, Collection, CollectionMissing, Records, Scalar, Where
 from embedder.grouping import GroupedUpserts
 from embedder.indexes import IndexSpec
-from embedder.repository import Embedded
+from embedder.repository import Piece
+from embedder.side_by_side import side_by_side
 
 MARK = "docqa"
 """Stands in the metadata of every collection of ours, with the index that it belongs to."""
@@ -26,20 +26,6 @@ class ForeignCollection(Exception):
         super().__init__(f"Chroma's collection {name} {reason}")
         self.name = name
         self.reason = reason
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Some vectors of one version of a document."""
-
-    owner: UUID
-    document: UUID
-    version: int
-    embedded: Sequence[Embedded]
-
-    @property
-    def ids(self) -> list[str]:
-        return [chunk_id(self.document, self.version, one.ordinal) for one in self.embedded]
 
 
 class Shards:
@@ -68,10 +54,12 @@ class Shards:
         return {index.index_id: sum(not _is_there(there, index, name) for name in _names(index)) for index in known}
 
     async def write(self, index: IndexSpec, piece: Piece) -> None:
-        """Write the vectors; what is there is overwritten."""
-        for start in range(0, len(piece.embedded), MOST_RECORDS):
-            part = Piece(piece.owner, piece.document, piece.version, piece.embedded[start : start + MOST_RECORDS])
-            await self._upserts.write(_name(index, piece.owner), _records(part))
+        """Write the vectors; what is there is overwritten. At most `MOST_RECORDS`."""
+        await self._upserts.write(_name(index, piece.owner), _records([piece]))
+
+    async def write_many(self, index: IndexSpec, pieces: Sequence[Piece]) -> None:
+        """The same for pieces of one collection, in one call."""
+        await self._upserts.write(_name(index, pieces[0].owner), _records(pieces))
 
     async def erase(self, index: IndexSpec, owner: UUID, ids: Sequence[str]) -> None:
         """Erase vectors by their ids, whether they are there or not."""
@@ -113,12 +101,7 @@ class Shards:
             async with places:
                 await do(name)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for name in _names(index):
-                    group.create_task(one(name))
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        await side_by_side(one(name) for name in _names(index))
 
 
 def _names(index: IndexSpec) -> list[str]:
@@ -142,13 +125,17 @@ def _is_there(there: dict[str, Collection], index: IndexSpec, name: str) -> bool
     return True
 
 
-def _records(piece: Piece) -> Records:
-    owner, document = str(piece.owner), str(piece.document)
+def _records(pieces: Sequence[Piece]) -> Records:
     return Records(
-        ids=piece.ids,
-        vectors=[b64encode(one.vector).decode() for one in piece.embedded],
-        metadata=[
-            {OWNER: owner, DOCUMENT: document, VERSION: piece.version, ORDINAL: one.ordinal, PAGE: one.page or 0}
-            for one in piece.embedded
-        ],
+        ids=[one for piece in pieces for one in piece.ids],
+        vectors=[b64encode(one.vector).decode() for piece in pieces for one in piece.embedded],
+        metadata=[one for piece in pieces for one in _metadata(piece)],
     )
+
+
+def _metadata(piece: Piece) -> list[dict[str, Scalar]]:
+    owner, document = str(piece.owner), str(piece.document)
+    return [
+        {OWNER: owner, DOCUMENT: document, VERSION: piece.version, ORDINAL: one.ordinal, PAGE: one.page or 0}
+        for one in piece.embedded
+    ]
