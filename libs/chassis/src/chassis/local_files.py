@@ -147,6 +147,9 @@ async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same bytes in pieces worth a trip through the thread pool."""
     waiting = bytearray()
     async for chunk in chunks:
+        if not waiting and len(chunk) >= PIECE:
+            yield chunk  # as it is: no copy
+            continue
         waiting += chunk
         if len(waiting) >= PIECE:
             yield bytes(waiting)
