@@ -10,7 +10,7 @@ Span = tuple[int, int]
 
 _SEPARATORS = (
     r"\n\s*\n",  # paragraphs
-    r"(?<=[.!?])\s+|(?<=[。！？])",  # sentences; a PDF ends lines in the middle of them
+    r"[.!?。！？](?:(?<=[。！？])|\s+)",  # sentences; a PDF ends lines in the middle of them
     r"\n",
     r"\s+",
     "",
@@ -33,7 +33,7 @@ class Splitter:
             chunk_overlap=0,
             separators=list(_SEPARATORS),
             is_separator_regex=True,
-            keep_separator=True,
+            keep_separator="end",
             strip_whitespace=False,
         )
 
