@@ -398,7 +398,7 @@ async def person(service: Service, address: str) -> AsyncIterator[NewPerson]:
     def new(user: UUID | None = None, *, at: str | None = None) -> Person:
         user = user or uuid7()
         headers = {"Authorization": f"Bearer {service.token_for(user)}"}
-        client = httpx.AsyncClient(base_url=at or address, headers=headers, timeout=30, trust_env=False)
+        client = httpx.AsyncClient(base_url=at or address, headers=headers, timeout=90, trust_env=False)
         clients.append(client)
         return Person(user, client)
 

@@ -311,13 +311,13 @@ async def test_after_a_deletion_nothing_of_it_starts_again(service: Any) -> None
 
 async def test_the_highest_generation_is_the_active_index(service: Any) -> None:
     indexes = ActiveIndexes(service.statements)
-    for index_id, generation in (("c", 3), ("b", 2), ("c", 3)):
+    for index_id, generation in (("c", 3), ("b", 2), ("c", 3), ("c", 1)):
         await service.hear(
             IndexActivated(index_id=index_id, generation=generation, model="local", dimension=256, shards=3)
         )
     active = await indexes.read()
     assert active is not None
-    assert active.index_id == "c"
+    assert (active.index_id, active.generation) == ("c", 3)
 
 
 def the_work(service: Any) -> IndexPassages:

@@ -16,6 +16,7 @@ from qa.retriever import HybridRetriever
 from qa.retrieving import Retrieve
 from qa.steps import Steps
 from qa.vectors import IndexUnavailable, ShardedVectors
+from sqlalchemy import text
 
 from .conftest import DIMENSION, SHARDS, serving, vector_of
 
@@ -140,6 +141,21 @@ async def test_stale_vectors_do_not_crowd_out_what_is_there(service: Any, ada: A
     service.plant(ada.id, uuid7(), crowd)
     found = await ada.http.post("/api/search", json={"query": "The Kestrel pump runs at 1 rpm", "top_k": 2})
     assert [item["document_id"] for item in found.json()["items"]] == [str(document)]
+
+
+async def test_connections_that_were_cut_cost_nobody_an_answer(service: Any, ada: Any) -> None:
+    await service.add(ada.id, PUMP)
+    for _ in range(3):
+        await ada.answer("How fast does the Kestrel pump run?")
+        async with service.sessions.begin() as session:
+            await session.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+        again = await ada.answer("How fast does the Kestrel pump run?")
+        assert again["answered"] is True
 
 
 async def test_the_retriever_is_asked_asynchronously(service: Any) -> None:

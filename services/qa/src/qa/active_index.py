@@ -68,16 +68,18 @@ _HIGHEST = (
 
 async def keep(session: AsyncSession, fact: IndexActivated) -> None:
     """Remember an activated index. Said again at each start of the embedder: the same one changes nothing."""
+    values = {
+        "generation": fact.generation,
+        "model": fact.model,
+        "dimension": fact.dimension,
+        "shards": fact.shards,
+    }
     await session.execute(
         insert(IndexRow)
-        .values(
-            index_id=fact.index_id,
-            generation=fact.generation,
-            model=fact.model,
-            dimension=fact.dimension,
-            shards=fact.shards,
+        .values(index_id=fact.index_id, **values)
+        .on_conflict_do_update(
+            index_elements=[IndexRow.index_id], set_=values, where=IndexRow.generation < fact.generation
         )
-        .on_conflict_do_nothing()
     )
 
 

@@ -1,7 +1,6 @@
 """What can be found: passages, and the names by which both halves of the search speak of them."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
@@ -50,8 +49,3 @@ class Scope:
     owner: UUID
     documents: frozenset[UUID] | None = None
     excluded: frozenset[UUID] = frozenset()
-
-
-def documents_of(passages: Iterable[Passage]) -> set[UUID]:
-    """The documents that the passages come from."""
-    return {passage.id.document for passage in passages}

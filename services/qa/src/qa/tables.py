@@ -132,7 +132,7 @@ class IndexRow(Table):
     __tablename__ = "indexes"
 
     index_id: Mapped[str] = mapped_column(primary_key=True)
-    generation: Mapped[int] = mapped_column(unique=True)
+    generation: Mapped[int]
     model: Mapped[str]
     dimension: Mapped[int]
     shards: Mapped[int]

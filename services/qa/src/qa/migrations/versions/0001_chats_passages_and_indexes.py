@@ -29,7 +29,6 @@ def upgrade() -> None:
         sa.Column("shards", sa.Integer(), nullable=False),
         _now("activated_at"),
         sa.PrimaryKeyConstraint("index_id", name=op.f("pk_indexes")),
-        sa.UniqueConstraint("generation", name=op.f("uq_indexes_generation")),
     )
 
 
