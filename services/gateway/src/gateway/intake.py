@@ -9,7 +9,7 @@ from uuid import UUID
 
 from chassis.finishing import to_the_end
 from chassis.ids import uuid7
-from chassis.objects import ObjectStore
+from chassis.objects import PIECE, ObjectStore
 from contracts.documents import RejectedFile
 from contracts.objects import About, about_key, raw_key
 
@@ -18,6 +18,8 @@ from gateway.errors import TooManyFiles
 from gateway.multipart import Multipart, PartHead
 
 FIELD = "files"
+WORTH_A_THREAD = 64 * 1024
+"""Bytes whose hashing takes longer than the way to a thread and back."""
 
 
 @dataclass(frozen=True)
@@ -151,29 +153,53 @@ async def _discard(store: ObjectStore, owner: UUID, documents: list[UUID]) -> No
 
 
 class _Counted:
-    """The bytes of a file on their way: counted, hashed, and refused beyond the limit."""
+    """The bytes of a file on their way: counted, hashed, and refused beyond the limit.
+
+    They leave in blocks. Each is hashed in a thread while it is being stored, and while the next one comes.
+    """
 
     def __init__(self, first: bytes, rest: AsyncIterator[bytes], most: int) -> None:
-        self._first = first
+        self._waiting = [first]
         self._rest = rest
         self._most = most
         self._hash = sha256()
-        self.size = 0
+        self._hashing: asyncio.Future[None] | None = None
+        self.size = len(first)
 
     def hexdigest(self) -> str:
         return self._hash.hexdigest()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._count(self._first)
+        self._check()
+        waiting = self.size
         async for piece in self._rest:
-            yield self._count(piece)
+            self.size += len(piece)
+            self._check()
+            self._waiting.append(piece)
+            waiting += len(piece)
+            if waiting >= PIECE:
+                yield await self._block()
+                waiting = 0
+        yield await self._block()
+        await self._hashed()
 
-    def _count(self, piece: bytes) -> bytes:
-        self.size += len(piece)
+    def _check(self) -> None:
         if self.size > self._most:
             raise _TooLarge
-        self._hash.update(piece)
-        return piece
+
+    async def _block(self) -> bytes:
+        block = b"".join(self._waiting)
+        self._waiting.clear()
+        await self._hashed()
+        if len(block) < WORTH_A_THREAD:
+            self._hash.update(block)
+        else:
+            self._hashing = asyncio.get_running_loop().run_in_executor(None, self._hash.update, block)
+        return block
+
+    async def _hashed(self) -> None:
+        if self._hashing is not None:
+            await self._hashing
 
 
 async def _first(data: AsyncIterator[bytes]) -> bytes:

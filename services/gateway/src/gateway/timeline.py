@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.tables import DocumentEventRow
 
+_INSERT = insert(DocumentEventRow).on_conflict_do_nothing()
+
 _SAID_BY = {
     "document.uploaded.v1": "gateway",
     "document.parsing_started.v1": "ingest",
@@ -28,10 +30,10 @@ _SAID_BY = {
 }
 
 
-async def note(session: AsyncSession, *facts: DocumentFact) -> bool:
-    """Add these steps. True if any is new: a later round of a known fact is none."""
+async def note(session: AsyncSession, *facts: DocumentFact) -> None:
+    """Add these steps; a later round of a known fact is none."""
     if not facts:
-        return False
+        return
     rows = [
         {
             "document_id": fact.document_id,
@@ -43,10 +45,7 @@ async def note(session: AsyncSession, *facts: DocumentFact) -> bool:
         }
         for fact in facts
     ]
-    added = await session.scalars(
-        insert(DocumentEventRow).values(rows).on_conflict_do_nothing().returning(DocumentEventRow.version)
-    )
-    return bool(added.all())
+    await session.execute(_INSERT, rows)
 
 
 async def read(session: AsyncSession, document: UUID) -> Timeline:
@@ -72,12 +71,16 @@ async def read(session: AsyncSession, document: UUID) -> Timeline:
 def _detail(fact: DocumentFact) -> str | None:
     match fact:
         case DocumentUploaded(size_bytes=size):
-            return f"{size} bytes"
+            return _many(size, "byte")
         case DocumentChunked(chunk_count=chunks, pages=pages) | DocumentReady(chunk_count=chunks, pages=pages):
-            return f"{chunks} chunks" if pages is None else f"{chunks} chunks on {pages} pages"
+            return _many(chunks, "chunk") if pages is None else f"{_many(chunks, 'chunk')} on {_many(pages, 'page')}"
         case DocumentEmbedded(chunk_count=chunks):
-            return f"{chunks} vectors"
+            return _many(chunks, "vector")
         case DocumentFailed(code=code, detail=detail):
             return f"{code}: {detail}"
         case _:
             return None
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
