@@ -170,31 +170,24 @@ async def test_retry_after_is_honoured(transactions: Transactions) -> None:
     assert (row.tries, row.failure) == (1, "provider.busy")
 
 
-async def test_back_off_grows_to_its_ceiling_and_is_spread(transactions: Transactions) -> None:
-    worker = Worker(SomeWork(backoff=timedelta(seconds=1), backoff_ceiling=timedelta(seconds=60)), transactions)
-    for tries, longest in ((0, 1), (1, 2), (4, 16), (10, 60), (1000, 60)):
-        delays = {worker._backoff(tries, None) for _ in range(50)}
-        assert longest / 2 <= min(delays) < max(delays) <= longest
-
-
 async def test_wrong_configuration_pauses_the_work_and_burns_no_try(transactions: Transactions) -> None:
     await note(transactions)
     await note(transactions, "other")
     work = SomeWork(failures=[Misconfigured("provider.key", "the key was refused")])
     async with working(transactions, work) as worker:
-        await until(lambda: worker.paused is not None)
-        assert worker.paused == "some: provider.key: the key was refused"
+        await until(lambda: worker.pause.reason is not None)
+        assert worker.pause.reason == "some: provider.key: the key was refused"
         await until(lambda: is_in(transactions, "waiting", work.runs[0].subject))
         worker.wake()
         assert len(work.runs) == 1, "nobody tries while it stands still"
         assert (await the_job(transactions, work.runs[0].subject)).tries == 0
         # The time has come to look whether it was mended.
-        worker._pause.until = 0
+        worker.pause.look_now()
         async with transactions.statement() as connection:
             await connection.execute(text("UPDATE jobs SET available_at = now()"))
         worker.wake()
         await until(lambda: len(work.finished) == 2)
-        assert worker.paused is None
+        assert worker.pause.reason is None
 
 
 async def test_work_that_may_not_fail_goes_on_and_alerts(transactions: Transactions) -> None:

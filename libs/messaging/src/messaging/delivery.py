@@ -200,7 +200,8 @@ class Delivery:
         return f"not consuming {', '.join(away)}" if away else None
 
     async def _configured(self) -> str | None:
-        return "; ".join(worker.paused for worker in self._workers.values() if worker.paused) or None
+        reasons = [worker.pause.reason for worker in self._workers.values() if worker.pause.reason]
+        return "; ".join(reasons) or None
 
     def _keep(self, running: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         """Something that runs as long as the process. If it ends by an error, so does the process."""

@@ -1,13 +1,11 @@
 """Handling one record: one transaction with its fence locked first, or a dead letter. It always ends in one of them."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import structlog
 from chassis import metrics
-from chassis.database import is_transient, sqlstate
 from chassis.failures import Failure, Poison
 from chassis.telemetry import continue_trace, span
 from contracts.facts import Fact
@@ -16,15 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from messaging import dead_letters, fences
 from messaging.process import End, end_process
 from messaging.records import Heard, Record, read
+from messaging.repeating import is_away, repeat_while_away
 from messaging.subscribing import Handler, Subscription
 from messaging.transactions import Transactions
 from messaging.waking import woken_by
 
 TRIES = 3  # of a handler that fails for a reason of its own; then the record is put aside
 PATIENCE = 240.0  # seconds without the own database; below max_poll_interval, at which the partition would be lost
-PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
-
-STATEMENT_CANCELLED = "57014"  # a statement that takes too long does so every time
+PAUSES = (0.05, 0.2)  # seconds between them
 
 T = TypeVar("T")
 
@@ -113,23 +110,18 @@ class Handling:
             )
 
     async def _with_database(self, transaction: Callable[[], Awaitable[T]]) -> T:
-        """Repeat the transaction while the database is the reason that it fails; in the end, end the process."""
-        began, pauses = time.monotonic(), 0
-        while True:
-            try:
-                answer = await transaction()
-                self.waiting = False
-                return answer
-            except Exception as error:
-                if not is_transient(error) or sqlstate(error) == STATEMENT_CANCELLED:
-                    raise
-                self.waiting = True
-                if time.monotonic() - began > self._patience:
-                    self._end(f"the database has been away for {self._patience:g} s")
-                    await asyncio.Event().wait()  # never back to the consumer, which would go on to the next record
-                log.warning("waiting for the database", error=type(error).__name__)
-            await asyncio.sleep(PAUSES[min(pauses, len(PAUSES) - 1)])
-            pauses += 1
+        try:
+            return await repeat_while_away(transaction, patience=self._patience, on_away=self._wait)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            self._end(f"the database has been away for {self._patience:g} s")
+            return await asyncio.Future[T]()  # never back to the consumer, which would go on to the next record
+        finally:
+            self.waiting = False
+
+    def _wait(self) -> None:
+        self.waiting = True
 
 
 def _failure_of(error: Exception) -> Failure:

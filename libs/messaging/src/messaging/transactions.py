@@ -50,7 +50,7 @@ class _AtHand:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
-        connection = self._idle.pop() if self._idle else await self._engine.connect()
+        connection = await self._one_at_hand() or await self._engine.connect()
         keep = False
         try:
             yield connection
@@ -60,6 +60,17 @@ class _AtHand:
                 self._idle.append(connection)
             else:
                 await connection.close()
+
+    async def _one_at_hand(self) -> AsyncConnection | None:
+        """One whose server has not hung up, as it does after a while of idling: that much is known without asking."""
+        while self._idle:
+            connection = self._idle.pop()
+            raw = (await connection.get_raw_connection()).driver_connection
+            if raw is not None and not raw.is_closed():
+                return connection
+            await connection.invalidate()
+            await connection.close()
+        return None
 
     async def close(self) -> None:
         while self._idle:

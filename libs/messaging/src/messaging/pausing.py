@@ -1,0 +1,51 @@
+"""When the next try is due."""
+
+import random
+import time
+from datetime import timedelta
+
+LONGEST_RETRY_AFTER = 3600.0  # seconds; whoever asks for more is asked again after an hour
+
+PAUSES = (5.0, 10.0, 20.0, 30.0)  # seconds, while the configuration is wrong
+
+
+def back_off(tries: int, *, first: timedelta, ceiling: timedelta, retry_after: float | None = None) -> timedelta:
+    """How long to wait after `tries` tries: doubled each time, and spread, so that a crowd does not return as one.
+
+    `retry_after`, in seconds, is what the other side asked for: it is never asked again before.
+    """
+    delay = min(ceiling.total_seconds(), first.total_seconds() * 2.0 ** min(tries, 30))
+    spread = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    return timedelta(seconds=max(delay * spread, min(retry_after or 0.0, LONGEST_RETRY_AFTER)))
+
+
+def at_ceiling(tries: int, *, first: timedelta, ceiling: timedelta) -> bool:
+    return first.total_seconds() * 2.0 ** min(tries, 30) >= ceiling.total_seconds()
+
+
+class Pause:
+    """A kind of work that stands still because something is configured wrongly, and when to look at it again."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._count = 0
+        self._until = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def begin(self, reason: str) -> timedelta:
+        """Stand still, longer each time in a row; gives how long."""
+        if self.is_over:
+            self._until = time.monotonic() + PAUSES[min(self._count, len(PAUSES) - 1)]
+            self._count += 1
+        self.reason = reason
+        return timedelta(seconds=max(0.0, self._until - time.monotonic()))
+
+    def look_now(self) -> None:
+        """Whoever mended it need not wait."""
+        self._until = 0.0
+
+    def end(self) -> None:
+        self.reason, self._count, self._until = None, 0, 0.0
