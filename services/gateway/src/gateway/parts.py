@@ -38,7 +38,7 @@ class Parts:
     qa: Upstream
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
 
