@@ -22,7 +22,8 @@ from contracts.facts import (
     Stage,
 )
 from contracts.objects import About, about_key, chunks_key, document_prefix, raw_key
-from ingest.extracting import Extraction, extract
+from ingest.extracting import extract
+from ingest.extraction import Extraction
 from ingest.main import works
 from ingest.nursery_process import Ended
 from ingest.readers import Readers

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from chassis.database import create_engine
 from chassis.objects import LocalFiles
-from ingest.extracting import Extraction
+from ingest.extraction import Extraction
 from ingest.limits import Limits
 from ingest.readers import Readers
 from ingest.reading import PDF, Engine

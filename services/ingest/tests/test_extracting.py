@@ -8,7 +8,8 @@ from hashlib import sha256
 import pytest
 from contracts.chunks_file import parse_chunk, parse_header
 from ingest.chunk_rows import ChunkRow, pack, unpack
-from ingest.extracting import Extracted, Extraction, extract
+from ingest.extracting import extract
+from ingest.extraction import Extracted, Extraction
 from ingest.limits import Limits
 from ingest.reading import Engine, read_pdf
 from ingest.verdicts import Refused, Verdict

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from threading import Thread
 
 import pytest
-from ingest.extracting import Extraction
+from ingest.extraction import Extraction
 from ingest.nursery import Nursery
 
 from services.ingest.tests.waiting import children

@@ -13,7 +13,7 @@ from typing import cast
 
 import pytest
 from chassis.failures import Permanent, Transient
-from ingest.extracting import Extraction
+from ingest.extraction import Extraction
 from ingest.limits import Limits
 from ingest.readers import Readers
 from ingest.reading import Engine

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
-import httpx
 from chassis import logs, telemetry
 from chassis.database import Sessions, check_of, create_engine, create_sessions
 from chassis.identity import TokenVerifier
@@ -15,6 +14,7 @@ from chassis.settings import load
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
 from fastapi import FastAPI
+from httpx import AsyncClient
 from messaging.chores import Chore
 from messaging.delivery import Delivery
 from messaging.outbox import Outbox
@@ -39,7 +39,7 @@ def create_app(settings: IngestSettings) -> FastAPI:
     store = open_store(settings)
     readers = Readers(settings.pdf_engine)
     outbox = Outbox(settings.service)
-    http = httpx.AsyncClient()
+    http = AsyncClient()
     delivery = Delivery(
         settings.service,
         settings,

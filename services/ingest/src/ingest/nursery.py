@@ -18,7 +18,8 @@ from importlib import import_module
 from typing import NoReturn
 
 from ingest.confining import confine, die_with_parent
-from ingest.extracting import Extraction, extract
+from ingest.extracting import extract
+from ingest.extraction import Extraction
 from ingest.reading import Engine
 
 _READ_BYTES = 65_536

@@ -12,7 +12,7 @@ from typing import Self
 
 from chassis.failures import Transient
 
-from ingest.extracting import Extraction
+from ingest.extraction import Extraction
 from ingest.reading import Engine
 
 _START_SECONDS = 60.0

@@ -13,7 +13,7 @@ from chassis.objects import ObjectStore
 from contracts.objects import About, about_key, chunks_key, raw_key
 
 from ingest.chunk_files import erase_files
-from ingest.extracting import Extracted, Extraction
+from ingest.extraction import Extracted, Extraction
 from ingest.fetching import fetch, fetch_small, stored
 from ingest.readers import Readers
 from ingest.settings import IngestSettings

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chassis.failures import Failure, Permanent, Transient
 
-from ingest.extracting import Extracted, Extraction
+from ingest.extraction import Extracted, Extraction
 from ingest.nursery_process import Ended, NurseryProcess
 from ingest.reading import PDF, Engine
 from ingest.verdicts import Verdict
