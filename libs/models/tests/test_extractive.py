@@ -59,3 +59,10 @@ async def test_a_table_is_not_quoted_to_its_end() -> None:
 
 async def test_without_passages_there_is_nothing_to_quote() -> None:
     assert await ask(Extractive(None), "Anything?", []) == PREFACE
+
+
+async def test_a_documents_own_references_are_not_taken_for_ours() -> None:
+    answer = await ask(
+        Extractive(None), "Where does the beetle live?", ["The beetle lives in Peru [12, 14] as known [3]."]
+    )
+    assert "“The beetle lives in Peru (12, 14) as known (3).” [1]" in answer

@@ -1,6 +1,7 @@
 """The chat model without a model: it answers with the passages' own sentences, and says so."""
 
 import math
+import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,9 @@ RANK_WEIGHT = 0.05
 """What a passage loses with each rank, for the retriever has seen more than one sentence."""
 
 
+_REFERENCE = re.compile(r"\[(\s*\d[\d\s,;–-]*)\]")
+
+
 @dataclass(frozen=True)
 class _Candidate:
     text: str
@@ -52,7 +56,7 @@ class Extractive:
             scores = WORDS_WEIGHT * scores + await _by_meaning(self._embeddings, question, candidates)
         yield Delta(PREFACE)
         for candidate in _best(candidates, scores):
-            yield Delta(f"\n\n“{_shortened(candidate.text)}” [{candidate.passage}]")
+            yield Delta(f"\n\n“{_quotable(candidate.text)}” [{candidate.passage}]")
 
     async def close(self) -> None:
         """Holds nothing."""
@@ -94,7 +98,9 @@ def _best(candidates: Sequence[_Candidate], scores: NDArray[np.floating]) -> lis
     return [candidates[place] for place in order if place == order[0] or scores[place] >= enough]
 
 
-def _shortened(text: str) -> str:
+def _quotable(text: str) -> str:
+    # A document's own references would be taken for citations of our passages.
+    text = _REFERENCE.sub(r"(\1)", text)
     if len(text) <= LONGEST:
         return text
     return text[:LONGEST].rsplit(" ", 1)[0] + " …"
