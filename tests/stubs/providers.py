@@ -253,10 +253,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.0)
     asked = parser.parse_args()
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     stub = (OpenAIStub if asked.protocol == "openai" else GeminiStub)(port=asked.port)
     stub.embeddings.usual = stub.chat.usual = Behaviour(delay=asked.delay)
     print(stub.base_url, flush=True)  # noqa: T201  # whoever starts it reads it
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    signal.sigwait(ends)
     stub.close()
 
 

@@ -263,19 +263,19 @@ class Slow:
     finish: finishing.Act | None = None
 
     @classmethod
-    async def take(cls, at_work: AtWork) -> "Slow":
+    async def take(cls, at_work: AtWork, kind: str = "embed") -> "Slow":
         async with at_work.sessions.begin() as session:
             (taken,), _ = await taking.take(
-                session, kind="embed", lease=at_work.works["embed"].lease, most=1, with_fence=False
+                session, kind=kind, lease=at_work.works[kind].lease, most=1, with_fence=False
             )
         return cls(at_work, taken.job)
 
     async def lose_lease(self) -> None:
         async with self.at_work.sessions.begin() as session:
             past = func.now() - timedelta(seconds=1)
-            await session.execute(update(JobRow).where(JobRow.kind == "embed").values(lease_until=past))
+            await session.execute(update(JobRow).where(JobRow.kind == self.job.kind).values(lease_until=past))
         async with self.at_work.transactions.statement() as connection:
-            await taking.pulse(connection, ["embed"])
+            await taking.pulse(connection, [self.job.kind])
 
     async def write(self) -> None:
         """Embed the batch and write it to Chroma."""

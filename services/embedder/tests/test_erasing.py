@@ -182,3 +182,22 @@ async def test_a_deletion_does_not_need_the_collections_to_be_there(embedder: At
     await purge(embedder, document)
     (purged,) = await embedder.said(DocumentPurged)
     assert (purged.erased, purged.remaining) == (7, 0)
+
+
+async def test_a_receipt_waits_for_a_rebuild_that_may_bring_the_document_along(embedder: AtWork) -> None:
+    document = a_document()
+    neighbour = a_document(owner=document.owner)
+    await embedder.embed(document)
+    await embedder.embed(neighbour)
+    await embedder.parts.build(None, shards=2)
+    await embedder.put_off(document, "rebuild")
+    at_work = await Slow.take(embedder, "rebuild")
+    await embedder.hear(document.deleted())
+    async with embedder.working("purge"):
+        await embedder.settled()
+        assert await embedder.said(DocumentPurged) == []
+        await at_work.lose_lease()
+        await embedder.make_due("purge")
+        await embedder.settled()
+    (purged,) = await embedder.said(DocumentPurged)
+    assert purged.remaining == 0

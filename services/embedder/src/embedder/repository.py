@@ -259,6 +259,12 @@ async def jobs_left(session: AsyncSession, kind: str, version: int) -> bool:
     return bool(await session.scalar(select(left)))
 
 
+async def owners_at_work(session: AsyncSession, kind: str) -> list[UUID]:
+    """Whose documents somebody may be writing for at this moment."""
+    live = (JobRow.kind == kind, JobRow.state == "running", JobRow.lease_until > func.clock_timestamp())
+    return [UUID(owner) for owner in await session.scalars(select(JobRow.owner).where(*live).distinct())]
+
+
 async def _rowcount(session: AsyncSession, statement: Any) -> int:
     result: CursorResult[Any] = await session.execute(statement.execution_options(synchronize_session=False))  # type: ignore[assignment]
     return result.rowcount

@@ -7,7 +7,7 @@ from chassis.database import Sessions
 from chassis.failures import Failure, Permanent, Transient
 from contracts.chunks_file import BATCH
 from contracts.facts import DocumentFailed, DocumentPurged
-from contracts.index import chunk_id
+from contracts.index import chunk_id, shard_of
 from messaging import fences, jobs
 from messaging.fences import Fence
 from messaging.jobs import Job
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from embedder import indexes, repository
 from embedder.embedding import EmbedBatch
 from embedder.erasing import LONGEST_LEASE, add_drops, looks_again
+from embedder.indexes import BUILDING
 from embedder.keeping import IndexKeeper
 from embedder.orders import PurgeOrder
 from embedder.rebuilding import RebuildDocument
@@ -148,9 +149,8 @@ class Purge(Work):
     async def run(self, job: Job) -> Finish:
         order = PurgeOrder.of(job.payload)
         vectors = await _erase_vectors(self._sessions, self._shards, job)
-        async with self._sessions() as session:
-            if await jobs.has_live_lease(session, job.subject, WRITING):
-                raise Transient("processing.busy", "Somebody may still be writing for the document.")
+        if await _somebody_may_write(self._sessions, job):
+            raise Transient("processing.busy", "Somebody may still be writing for the document.")
         # Only now is zero a proof.
         vectors += await _erase_vectors(self._sessions, self._shards, job)
 
@@ -198,6 +198,17 @@ class Sweep(Work):
             fence.conclude(said)
 
         return finish
+
+
+async def _somebody_may_write(sessions: Sessions, job: Job) -> bool:
+    """A rebuild that was begun for one document brings along what lies in the same collection."""
+    async with sessions() as session:
+        if await jobs.has_live_lease(session, job.subject, WRITING):
+            return True
+        building = [index for index in await indexes.existing(session) if index.state == BUILDING]
+        owners = await repository.owners_at_work(session, Rebuild.kind) if building else []
+    mine = UUID(job.owner)
+    return any(shard_of(owner, index.shards) == shard_of(mine, index.shards) for index in building for owner in owners)
 
 
 async def _erase_vectors(sessions: Sessions, shards: Shards, job: Job) -> int:
