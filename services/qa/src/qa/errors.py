@@ -11,19 +11,19 @@ from qa.vectors import IndexUnavailable
 
 class ChatNotFound(Exception):
     def __init__(self, chat: UUID) -> None:
-        super().__init__(f"There is no chat {chat}.")
+        super().__init__("There is no such chat.")
         self.chat = chat
 
 
 class MessageNotFound(Exception):
     def __init__(self, message: UUID) -> None:
-        super().__init__(f"There is no such message {message} in this chat.")
+        super().__init__("There is no such message in this chat.")
         self.message = message
 
 
 class DocumentNotFound(Exception):
     def __init__(self, document: UUID) -> None:
-        super().__init__(f"There is no document {document}.")
+        super().__init__("There is no such document.")
         self.document = document
 
 
