@@ -20,7 +20,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from gateway.callers import SECURITY, CallerDep
-from gateway.describing import PASSWORD_FORM, answers, json_body, problems
+from gateway.describing import JWKS, PASSWORD_FORM, answers, json_body, problems
 from gateway.forwarding import body_of, onward
 from gateway.parts import PartsDep
 
@@ -82,7 +82,9 @@ async def delete_account(request: Request, caller: CallerDep, parts: PartsDep) -
     return answer
 
 
-@well_known.get("/.well-known/jwks.json", summary="Public keys of access tokens", response_class=Response)
+@well_known.get(
+    "/.well-known/jwks.json", summary="Public keys of access tokens", response_class=Response, responses=JWKS
+)
 async def jwks(request: Request, parts: PartsDep) -> Response:
     """Other services verify tokens with them."""
     return await parts.auth(onward(request))

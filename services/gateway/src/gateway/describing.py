@@ -92,6 +92,21 @@ FILES_FORM: dict[str, Any] = {
     }
 }
 
+JWKS: Responses = {
+    200: {
+        "description": "A JSON Web Key Set (RFC 7517).",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["keys"],
+                    "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
+                }
+            }
+        },
+    }
+}
+
 FILE: Responses = {
     200: {"description": "The file.", "content": {"application/octet-stream": {}}},
     206: {"description": "The range of it that was asked for.", "content": {"application/octet-stream": {}}},
