@@ -71,12 +71,18 @@ class Broker:
         self.refuses: set[bytes] = set()
         self.drops: set[int] = set()
         self.dies_after_sending = False
+        self.asked = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def connect(self) -> None:
         if self.down:
             raise KafkaConnectionError
 
     async def send(self, records: Sequence[Outgoing]) -> list[Outcome]:
+        if not self.asked.is_set():
+            self.asked.set()
+            await self.gate.wait()
         outcomes = [self._take(record) for record in records]
         if self.dies_after_sending:
             raise ConnectionResetError
@@ -174,15 +180,28 @@ async def test_two_relays_keep_order(engine: AsyncEngine, sessions: Sessions, mo
     monkeypatch.setattr(relaying, "_UNSENT", relaying._UNSENT.limit(7))
     broker, document = Broker(), uuid4()
     said = await say(sessions, *(uploaded(document, version=version) for version in range(1, 51)))
-    one, two = a_relay(engine, broker), a_relay(engine, broker)
+    broker.gate.clear()
+    one = asyncio.create_task(a_relay(engine, broker).drain())
+    await broker.asked.wait()
 
     async def send(relay: Relay) -> None:
         while await unsent(sessions):
-            async with engine.connect() as connection:
-                await relay.send_batch(connection)
+            await relay.drain()
 
-    await asyncio.gather(send(one), send(two))
+    # While the first one's send is under way, the second one can only wait for it.
+    two = asyncio.create_task(send(a_relay(engine, broker)))
+    await until(lambda: is_somebody_waiting(sessions))
+    broker.gate.set()
+    await asyncio.gather(one, two)
     assert broker.events == said
+
+
+async def is_somebody_waiting(sessions: Sessions) -> bool:
+    waiting = text(
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with sessions() as session:
+        return bool(await session.scalar(waiting))
 
 
 async def test_what_follows_an_unsent_fact_about_the_same_subject_is_sent_again_behind_it(

@@ -1,7 +1,5 @@
 """The connections that are kept at hand."""
 
-import asyncio
-
 from messaging.transactions import Transactions
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -9,12 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 BACKEND = text("SELECT pg_backend_pid()")
 
 
-async def has_ended(engine: AsyncEngine, backend: int) -> None:
-    async with asyncio.timeout(10), engine.connect() as connection:
-        await connection.execute(text("SELECT pg_terminate_backend(:backend)"), {"backend": backend})
-        known = text("SELECT true FROM pg_stat_activity WHERE pid = :backend")
-        while (await connection.execute(known, {"backend": backend})).scalar_one_or_none():
-            await asyncio.sleep(0.01)
+async def end(engine: AsyncEngine, backend: int) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT pg_terminate_backend(:backend, 10000)"), {"backend": backend})
 
 
 async def backend_of(connection: AsyncConnection) -> int:
@@ -36,7 +31,7 @@ async def test_one_that_the_server_has_ended_meanwhile_is_no_trouble(
     async with transactions.begin() as session:
         second = await backend_of(await session.connection())
     for backend in (first, second):
-        await has_ended(engine, backend)
+        await end(engine, backend)
 
     async with transactions.statement() as connection:
         assert await backend_of(connection) != first
