@@ -10,7 +10,7 @@ import httpx
 import pytest
 from contracts.internal import EXCLUDED_HEADER, LIVE_VERSION_HEADER, decode_excluded
 from fastapi import Request, Response
-from gateway.main import create_client
+from gateway.reaching import create_client
 from sqlalchemy import text
 from starlette.responses import JSONResponse, StreamingResponse
 

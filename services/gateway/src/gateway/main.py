@@ -1,14 +1,12 @@
 """The gateway, put together."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import httpx
 from chassis import logs
 from chassis.database import Sessions, check_of, create_engine, create_sessions
 from chassis.identity import TokenVerifier
@@ -18,6 +16,7 @@ from chassis.settings import load
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
 from fastapi import FastAPI
+from httpx import AsyncClient
 from messaging.chores import Chore
 from messaging.delivery import Delivery
 from messaging.outbox import Outbox
@@ -38,6 +37,7 @@ from gateway.parts import Parts
 from gateway.purging import Purge, Sweep
 from gateway.questions import PrepareQuestion
 from gateway.raw import MakeRawLink, ReadRaw
+from gateway.reaching import create_client
 from gateway.receipts import ReadDeletion
 from gateway.reconciling import Patience, Reconcile
 from gateway.reprocess import Reprocess
@@ -57,7 +57,7 @@ ROUTERS = (
 )
 
 
-def create_app(settings: GatewaySettings, *, http: httpx.AsyncClient | None = None) -> FastAPI:
+def create_app(settings: GatewaySettings, *, http: AsyncClient | None = None) -> FastAPI:
     """The service. Its database must be migrated; broker and the services behind may be away.
 
     `http` reaches the services behind; it is closed with the app.
@@ -115,7 +115,7 @@ def _parts(
     reads: Sessions,
     store: ObjectStore,
     outbox: Outbox,
-    http: httpx.AsyncClient,
+    http: AsyncClient,
     changes: Changes,
 ) -> Parts:
     return Parts(
@@ -191,21 +191,6 @@ def _patience(settings: GatewaySettings) -> Patience:
         ceiling=timedelta(seconds=settings.reconcile_ceiling_seconds),
         alert_rounds=settings.reconcile_alert_rounds,
         batch=settings.reconcile_batch,
-    )
-
-
-def create_client(settings: GatewaySettings) -> httpx.AsyncClient:
-    """The client for the services behind, bounded in everything that can hang."""
-    encrypted = any(url.startswith("https:") for url in (settings.auth_url, settings.qa_url, settings.ingest_url))
-    # Without certificates it trusts nobody; loading them takes 80 ms and some MB.
-    tls = ssl.create_default_context() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return httpx.AsyncClient(
-        verify=tls,
-        timeout=httpx.Timeout(settings.upstream_seconds, connect=2.0, pool=5.0),
-        # Shorter than the servers keep theirs, or requests go out on connections that are being closed.
-        limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30.0),
-        trust_env=False,
-        follow_redirects=False,
     )
 
 
