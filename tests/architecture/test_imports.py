@@ -32,6 +32,12 @@ NEEDED_BY_FEW = {
     "pwdlib": {"auth"},
     "moto": set[str](),
     "docqa": set[str](),
+    "alembic": set[str](),  # loaded by what migrates
+    "mako": set[str](),
+    "rich": set[str](),  # for terminals, see chassis.leaving_out
+    "pygments": set[str](),
+    "opentelemetry.sdk": {"qa"},  # chromadb's client; the others load it where spans have somewhere to go
+    "grpc": {"qa"},
 }
 """What weighs something, and which services may have it loaded when they start."""
 

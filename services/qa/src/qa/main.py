@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
-import httpx
 from chassis import logs, telemetry
 from chassis.database import Sessions, check_of, create_engine, create_sessions
 from chassis.identity import TokenVerifier
@@ -16,6 +15,7 @@ from chassis.settings import load
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
 from fastapi import FastAPI
+from httpx import AsyncClient
 from messaging.chores import Chore
 from messaging.delivery import Delivery
 from messaging.outbox import Outbox
@@ -74,7 +74,7 @@ def create_app(
     running = RunningAnswers()
     delivery = (deliver or deliver_all)(settings, engine, sessions)
     watch = StopWatch(sessions, running, delivery.listener.subscribe(CHANNEL))
-    http = httpx.AsyncClient()
+    http = AsyncClient()
     retrieve = Retrieve(
         indexes=indexes, models=models, vectors=vectors, texts=FullText(statements), passages=Passages(statements)
     )
