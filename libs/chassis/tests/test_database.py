@@ -51,6 +51,12 @@ async def count(engine: AsyncEngine, where: str = "true") -> int:
         return int((await connection.execute(text(f"SELECT count(*) FROM things WHERE {where}"))).scalar_one())
 
 
+async def sessions_among(engine: AsyncEngine, backends: list[int]) -> int:
+    known = text("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(:backends)")
+    async with engine.connect() as connection:
+        return int((await connection.execute(known, {"backends": backends})).scalar_one())
+
+
 def checked_out(engine: AsyncEngine) -> int:
     assert isinstance(engine.pool, QueuePool)
     return engine.pool.checkedout()
@@ -68,6 +74,22 @@ async def test_everything_that_can_hang_has_a_limit(engine: AsyncEngine) -> None
         "lock_timeout": "10s",
         "idle_in_transaction_session_timeout": "10s",
     }
+
+
+async def test_what_a_burst_needed_is_given_back(url: str, engine: AsyncEngine) -> None:
+    bursting = create_engine(url, idle_timeout=0.05)
+
+    async def ask() -> int:
+        async with bursting.connect() as connection:
+            return int((await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one())
+
+    first = await asyncio.gather(*(ask() for _ in range(3)))
+    async with asyncio.timeout(10):
+        while await sessions_among(engine, first):  # noqa: ASYNC110 - nothing tells of it but the server's own view
+            await asyncio.sleep(0.01)
+
+    assert await ask() not in first
+    await bursting.dispose()
 
 
 async def test_the_servers_view_names_the_service(url: str, settings: ServiceSettings) -> None:
