@@ -10,6 +10,9 @@ from uuid import uuid4
 
 import httpx
 
+from tests.e2e.described import Description
+from tests.e2e.waiting import eventually
+
 PASSWORD = "correct horse battery staple"
 
 Json = dict[str, Any]
@@ -33,7 +36,7 @@ class Person:
     http: httpx.AsyncClient = field(init=False)
 
     def __post_init__(self) -> None:
-        self.http = httpx.AsyncClient(base_url=self.url, timeout=30)
+        self.http = httpx.AsyncClient(base_url=self.url, timeout=30, event_hooks={"response": [_as_described]})
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,11 +81,25 @@ class Person:
         items: list[Json] = (await self._post("/api/search", {"query": query, **fields}, status=200))["items"]
         return items
 
+    async def closes_her_account(self) -> Json:
+        return await self._post("/api/auth/me/delete", {"password": PASSWORD}, status=202)
+
     async def deletes(self, document_id: str) -> Json:
         answer = await self.http.delete(f"/api/docs/{document_id}")
         assert answer.status_code == 202, answer.text
         deletion: Json = answer.json()
         return deletion
+
+    async def receipt(self, deletion_id: str) -> Json:
+        """The receipt of a deletion, once it is complete."""
+
+        async def complete() -> Json | None:
+            shown = await self.gets(f"/api/deletions/{deletion_id}")
+            return shown if shown["completed_at"] else None
+
+        found = await eventually(complete)
+        assert found is not None
+        return found
 
     @asynccontextmanager
     async def watching(self, last_event_id: str | None = None) -> AsyncIterator[AsyncIterator[Event]]:
@@ -108,6 +125,14 @@ class Person:
                     return seen
         raise AssertionError(f"the stream ended before {document_id} was {status}")
 
+    async def follows(self, document_id: str, statuses: set[str]) -> Json:
+        """Follow the stream until the document has one of the statuses; gives it as it then is."""
+        async with self.watching() as events:
+            async for event in events:
+                if event.name == "document" and event.data["id"] == document_id and event.data["status"] in statuses:
+                    return event.data
+        raise AssertionError(f"the stream ended before {document_id} was any of {statuses}")
+
     async def waits_until_gone(self, document_id: str) -> None:
         async with self.watching() as events:
             async for event in events:
@@ -116,11 +141,33 @@ class Person:
                 if (await self.document(document_id)).status_code == 404:
                     return
 
+    async def gets(self, path: str, **params: Any) -> Json:
+        answer = await self.http.get(path, params=params)
+        assert answer.status_code == 200, answer.text
+        content: Json = answer.json()
+        return content
+
+    async def is_ready_with(self, *files: tuple[str, bytes, str]) -> list[Json]:
+        """Upload, and wait until all of it can be asked about."""
+        documents = await self.uploads(*files)
+        for document in documents:
+            await self.waits_for(document["id"], "ready")
+        return [await self.gets(f"/api/docs/{document['id']}") for document in documents]
+
     async def _post(self, path: str, body: Json, *, status: int) -> Json:
         answer = await self.http.post(path, json=body)
         assert answer.status_code == status, answer.text
         content: Json = answer.json()
         return content
+
+
+async def _as_described(answer: httpx.Response) -> None:
+    """Whatever she sees is what `/openapi.json` says; streams and files are read by whoever asked for them."""
+    if "json" in answer.headers.get("content-type", ""):
+        await answer.aread()
+    description = Description.of(f"{answer.request.url.scheme}://{answer.request.url.netloc.decode()}")
+    mistakes = [*description.mistakes(answer), description.undeclared(answer)]
+    assert not any(mistakes), (answer.request.method, answer.request.url.path, mistakes, answer.headers)
 
 
 async def _events(answer: httpx.Response) -> AsyncIterator[Event]:
