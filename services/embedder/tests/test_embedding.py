@@ -219,9 +219,9 @@ async def test_a_wrong_configuration_lets_documents_wait_and_burns_no_try(
     await embedder.split(document)
     await embedder.hear(document.chunked())
     async with embedder.working("embed"), asyncio.timeout(10):
-        while not embedder.workers["embed"].paused:  # noqa: ASYNC110
+        while not embedder.workers["embed"].pause.reason:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        assert "provider.misconfigured" in (embedder.workers["embed"].paused or "")
+        assert "provider.misconfigured" in (embedder.workers["embed"].pause.reason or "")
     (job,) = await embedder.jobs(document, "embed")
     assert (job.state, job.tries) == ("waiting", 0)
     openai_stub.embeddings.usual = Behaviour()
