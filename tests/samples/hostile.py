@@ -125,3 +125,84 @@ def odd_characters() -> bytes:
 3 beginbfchar <41> <D83DDE00> <42> <D83D> <43> <0000> endbfchar endcmap end end"""
     font = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>"
     return raw_pdf(one_page(stream(show(b"xAyBzCw"))) | {5: font, 6: stream(mapping)})
+
+
+def xref_that_points_at_itself() -> bytes:
+    """Its table says that the table before it is itself."""
+    good = a_pdf()
+    start = int(good.rsplit(b"startxref\n", 1)[1].split()[0])
+    return good.replace(b"/Root 1 0 R >>", b"/Root 1 0 R /Prev %d >>" % start)
+
+
+def length_of_itself() -> bytes:
+    """The length of a stream is the stream."""
+    return raw_pdf(one_page(b"<< /Length 4 0 R >>\nstream\n%s\nendstream" % show(b"whose length is it?")))
+
+
+def parent_of_itself() -> bytes:
+    """A page that inherits from itself, and has nothing of its own."""
+    return raw_pdf(one_page(stream(show(b"an orphan"))) | {3: b"<< /Type /Page /Parent 3 0 R /Contents 4 0 R >>"})
+
+
+def run_length_bomb(megabytes: int) -> bytes:
+    """128 bytes from each two."""
+    content = b"\x81 " * (megabytes * (1 << 20) // 128) + b"\x80"
+    return raw_pdf(one_page(stream(zlib.compress(content, 9), b"/Filter [/FlateDecode /RunLengthDecode]")))
+
+
+def endless_character_map() -> bytes:
+    """A font whose characters are mapped in one range of four thousand million."""
+    mapping = (
+        b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /X def /CMapType 2 def\n"
+        b"1 begincodespacerange <00000000> <FFFFFFFF> endcodespacerange\n"
+        b"1 beginbfrange <00000000> <FFFFFFFF> <0041> endbfrange endcmap end end"
+    )
+    font = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>"
+    return raw_pdf(one_page(stream(show(b"mapped"))) | {5: font, 6: stream(mapping)})
+
+
+def image_without_end() -> bytes:
+    """An image within the content that never says where it ends."""
+    return raw_pdf(one_page(stream(b"BI /W 1 /H 1 /BPC 8 /CS /G ID " + b"E" * 5_000_000)))
+
+
+def deep_page_tree(depth: int) -> bytes:
+    """Each node of the tree has one child."""
+    objects = one_page(stream(show(b"at the bottom")), pages=b"<< /Type /Pages /Kids [10 0 R] /Count 1 >>")
+    for level in range(depth):
+        child = 11 + level if level + 1 < depth else 3
+        parent = 9 + level if level else 2
+        objects[10 + level] = b"<< /Type /Pages /Parent %d 0 R /Kids [%d 0 R] /Count 1 >>" % (parent, child)
+    return raw_pdf(objects)
+
+
+def huge_numbers() -> bytes:
+    """Numbers that no machine holds, wherever a number is expected."""
+    content = b"BT /F1 %s Tf 1e999 %s Td (numbers) Tj ET" % (b"9" * 10_000, b"-" * 1000 + b"1")
+    return raw_pdf(one_page(stream(content)) | {2: b"<< /Type /Pages /Kids [3 0 R] /Count %s >>" % (b"9" * 400)})
+
+
+def traps() -> dict[str, bytes]:
+    """One of each kind, by name: whatever is made of it, it must be made in time."""
+    return {
+        "nothing": b"",
+        "header only": header_only(),
+        "random after header": random_after_header(),
+        "lying count": lying_count(),
+        "page tree cycle": page_tree_cycle(),
+        "deep page tree": deep_page_tree(20_000),
+        "inflating": inflating(200),
+        "inflating twice": inflating(900, layers=2),
+        "run length": run_length_bomb(500),
+        "endless text": endless_text(150),
+        "forms within forms": form_bomb(8, 10),
+        "nested arrays": nested_arrays(500_000),
+        "many cheap pages": many_cheap_pages(6000),
+        "xref that points at itself": xref_that_points_at_itself(),
+        "length of itself": length_of_itself(),
+        "parent of itself": parent_of_itself(),
+        "endless character map": endless_character_map(),
+        "image without end": image_without_end(),
+        "huge numbers": huge_numbers(),
+        "odd characters": odd_characters(),
+    }

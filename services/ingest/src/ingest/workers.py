@@ -3,6 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
+import structlog
 from chassis.database import Sessions
 from chassis.failures import Failure, Permanent, Transient
 from chassis.objects import ObjectStore
@@ -21,6 +22,8 @@ from ingest.orders import ParseOrder, PurgeOrder
 from ingest.parsing import Attempt, ParseDocument
 from ingest.settings import LONGEST_LEASE
 from ingest.tables import SplitVersion
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class Parse(Work):
@@ -53,6 +56,7 @@ class Parse(Work):
         order = ParseOrder.of(job.payload)
         split = await self._parse(_attempt(job), sha256=order.sha256)
         found = split.extracted
+        log.info("document split", version=job.version, pages=found.pages, chunks=found.chunk_count)
 
         async def finish(session: AsyncSession, fence: Fence) -> None:
             kept = SplitVersion(
