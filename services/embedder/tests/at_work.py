@@ -159,7 +159,7 @@ class AtWork:
         async with self.working("embed"):
             await self.settled()
 
-    async def settled(self, within: float = 20) -> None:
+    async def settled(self, within: float = 60) -> None:
         """Wait until nothing is being done and nothing is due."""
         async with asyncio.timeout(within):
             while await self._busy():  # noqa: ASYNC110 - it is a table that is watched
@@ -288,7 +288,7 @@ class Slow:
         provider.embeddings.then(Behaviour(hold=hold))
         writing = asyncio.create_task(self.write())
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while provider.embeddings.seen.calls == before:  # noqa: ASYNC110 - it counts in another thread
                     await asyncio.sleep(0.005)
             yield

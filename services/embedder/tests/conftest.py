@@ -34,7 +34,7 @@ def settings(database_url: str, chroma: str, openai_stub: OpenAIStub, tmp_path: 
         openai_base_url=openai_stub.base_url,
         openai_api_key=SecretStr(openai_stub.api_key),
         operator_token=SecretStr(OPERATOR),
-        provider_timeout=5,
+        provider_timeout=30,
         shards=3,
     )
 

@@ -184,7 +184,7 @@ async def test_trouble_that_does_not_pass_fails_the_version_after_exactly_its_tr
     await embedder.split(document)
     await embedder.hear(document.chunked())
     async with embedder.working("embed", "drop"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await embedder.said(DocumentFailed):
                 await embedder.make_due("embed")
                 await asyncio.sleep(0.01)
@@ -218,7 +218,7 @@ async def test_a_wrong_configuration_lets_documents_wait_and_burns_no_try(
     document = a_document()
     await embedder.split(document)
     await embedder.hear(document.chunked())
-    async with embedder.working("embed"), asyncio.timeout(10):
+    async with embedder.working("embed"), asyncio.timeout(60):
         while not embedder.workers["embed"].pause.reason:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert "provider.misconfigured" in (embedder.workers["embed"].pause.reason or "")
@@ -232,13 +232,13 @@ async def test_a_wrong_configuration_lets_documents_wait_and_burns_no_try(
 
 
 async def test_calls_to_the_provider_never_exceed_the_limit(embedder: AtWork, openai_stub: OpenAIStub) -> None:
-    openai_stub.embeddings.usual = Behaviour(delay=0.05)
+    openai_stub.embeddings.usual = Behaviour(delay=0.2)
     await embedder.embed(a_document(chunks=64 * 20))
-    assert openai_stub.embeddings.seen.most_in_flight == embedder.settings.provider_in_flight
+    assert 1 < openai_stub.embeddings.seen.most_in_flight <= embedder.settings.provider_in_flight
 
 
 async def _tried(embedder: AtWork, document: Document) -> None:
     """Until the first try of every batch has ended."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not all(job.tries for job in await embedder.jobs(document, "embed")):  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -1,10 +1,11 @@
 """The life of an index: made, rebuilt beside the one that answers, activated, dropped."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from chassis.failures import Misconfigured
@@ -14,13 +15,16 @@ from contracts.index import collection_name
 from embedder.building import IndexBusy, UnknownModel
 from embedder.indexes import IndexSpec
 from embedder.keeping import IndexRefused
+from embedder.rebuilding import RebuildDocument, _beginning_with, _groups
+from embedder.repository import Piece, Place
 from embedder.settings import EmbedderSettings
+from embedder.shards import Shards
 from embedder.tables import VectorIndex
 from messaging.finishing import Ending
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.embedder.tests.at_work import AtWork, Slow, a_document
+from services.embedder.tests.at_work import AtWork, Document, Slow, a_document
 from tests.stubs.behaviour import Behaviour
 from tests.stubs.providers import OpenAIStub
 
@@ -187,6 +191,40 @@ async def test_a_deletion_reaches_the_retired_index_too(embedder: AtWork) -> Non
     assert await embedder.nothing_is_left(document)
 
 
+class DeletedWhileWriting(Shards):
+    """Lets a document be deleted while its vectors are on their way to Chroma."""
+
+    def __init__(self, embedder: AtWork, document: Document) -> None:
+        super().__init__(embedder.chroma)
+        self._embedder = embedder
+        self._document = document
+
+    async def write_many(self, index: IndexSpec, pieces: Sequence[Piece]) -> None:
+        await super().write_many(index, pieces)
+        await self._embedder.hear(self._document.deleted())
+
+
+@pytest.mark.parametrize("model", [None, OTHER])
+async def test_what_a_rebuild_wrote_too_late_is_erased_again(embedder: AtWork, model: str | None) -> None:
+    document = a_document()
+    await embedder.embed(document)
+    new = await embedder.parts.build(model, shards=2)
+    rebuild = RebuildDocument(
+        embedder.sessions, embed=embedder.parts.embed, shards=DeletedWhileWriting(embedder, document)
+    )
+    await rebuild((await Slow.take(embedder, "rebuild")).job)
+    assert await embedder.vectors(document, index=new) == set()
+    assert await embedder.rows(document, index=new) == {}
+
+
+def test_documents_are_copied_in_groups_of_about_one_call_and_large_ones_alone() -> None:
+    sizes = [300, 600, 200, 5000, 10]
+    places = [Place(UUID(int=number), UUID(int=9), size) for number, size in enumerate(sizes)]
+    assert [[place.chunks for place in group] for group in _groups(places, 1000)] == [[300, 600], [200], [5000], [10]]
+    begun = [place.document.int for place in _beginning_with(UUID(int=2), places)]
+    assert begun == [2, 3, 4, 0, 1]
+
+
 async def test_lower_versions_are_not_copied(embedder: AtWork) -> None:
     document = a_document()
     await embedder.embed(document)
@@ -209,7 +247,7 @@ async def test_a_rebuild_that_was_interrupted_goes_on_where_it_was(embedder: AtW
     before = openai_stub.embeddings.seen.calls
     openai_stub.embeddings.then(Behaviour(), Behaviour(status=503))
     async with embedder.working("rebuild"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while openai_stub.embeddings.seen.calls < before + 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await embedder.settled()
