@@ -20,7 +20,7 @@ async def test_another_number_of_partitions_is_told_and_lived_with() -> None:
 @pytest.mark.skipif("DOCQA_TEST_KAFKA" in os.environ, reason="a real broker creates it")
 async def test_a_broker_that_cannot_create_topics_says_so(kafka: str) -> None:
     with pytest.raises(topics.TopicsMissing, match="missing topics: another"):
-        await topics.ensure(kafka, [Topic("another", 1)])
+        await topics.ensure(kafka, [Topic("another", 1, key="another_id")])
 
 
 def test_retention_and_compaction_are_the_contracts() -> None:

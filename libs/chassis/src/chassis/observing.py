@@ -11,11 +11,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chassis import metrics, telemetry
 from chassis.answering import CLIENT_CLOSED, response_of
 from chassis.ids import uuid7
+from chassis.logs import IDS
 from chassis.problems import ProblemError
 
 REQUEST_ID = "X-Request-ID"
 
 SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+UUID_FORM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 MAX_HEADER_BYTES = 64 * 1024
 
@@ -95,7 +98,7 @@ def _tell(scope: Scope, seen: _Seen, *, status: int) -> None:
     metrics.HTTP_REQUESTS.labels(method, route, str(status)).inc()
     metrics.HTTP_SECONDS.labels(method, route).observe(seconds)
     write = log.debug if route in QUIET else log.info
-    write("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
+    write("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1), **_ids_of(scope))
 
 
 def route_of(scope: Scope) -> str:
@@ -104,6 +107,12 @@ def route_of(scope: Scope) -> str:
     whole = scope.get("fastapi", {}).get("effective_route_context")
     path = getattr(whole or scope.get("route"), "path", None)
     return path if isinstance(path, str) else "(none)"
+
+
+def _ids_of(scope: Scope) -> dict[str, str]:
+    """The ids of the path that logs may tell: those of deletions and links are secrets."""
+    given = {name: str(value) for name, value in scope.get("path_params", {}).items() if name in IDS}
+    return {name: value for name, value in given.items() if UUID_FORM.fullmatch(value)}
 
 
 def _headers_too_large() -> ProblemError:

@@ -10,6 +10,8 @@ class Topic:
 
     name: str
     partitions: int
+    key: str
+    """The name of the id that its facts are keyed by, as logs and traces tell it."""
     retention: timedelta | None = None
 
     @property
@@ -17,8 +19,8 @@ class Topic:
         return self.retention is None
 
 
-DOCUMENTS = Topic("documents", partitions=24, retention=timedelta(days=7))
-USERS = Topic("users", partitions=3, retention=timedelta(days=7))
-INDEXES = Topic("indexes", partitions=1)
+DOCUMENTS = Topic("documents", partitions=24, key="document_id", retention=timedelta(days=7))
+USERS = Topic("users", partitions=3, key="user_id", retention=timedelta(days=7))
+INDEXES = Topic("indexes", partitions=1, key="index_id")
 
 TOPICS = (DOCUMENTS, USERS, INDEXES)

@@ -64,10 +64,11 @@ class Attempt:
     async def do(self) -> None:
         """Never raises, but for its own cancellation."""
         job, began = self.job, time.perf_counter()
+        ids = {self._work.about: job.subject}
         with (
             continue_trace(job.traceparent),
-            structlog.contextvars.bound_contextvars(subject=job.subject, kind=job.kind, attempt=job.attempt),
-            span(f"work {job.kind}", subject=job.subject, version=job.version, attempt=job.attempt),
+            structlog.contextvars.bound_contextvars(**ids, kind=job.kind, attempt=job.attempt),
+            span(f"work {job.kind}", **ids, version=job.version, attempt=job.attempt),
         ):
             try:
                 outcome = await self._outcome()
@@ -75,7 +76,9 @@ class Attempt:
                 # The lease runs out, and somebody takes the job again.
                 log.exception("a job could not be ended")
                 outcome = "error"
-            metrics.JOB_SECONDS.labels(job.kind, outcome).observe(time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            metrics.JOB_SECONDS.labels(job.kind, outcome).observe(seconds)
+            log.info("work ended", outcome=outcome, version=job.version, ms=round(seconds * 1000, 1))
 
     async def _outcome(self) -> str:
         if self._may_fail and self.job.crashes >= CRASHES:

@@ -57,10 +57,11 @@ class Handling:
         handler = self._handlers.get(type(heard.fact))
         if handler is None:
             return
+        ids = {heard.fact.topic.key: heard.fact.subject, "event_id": str(heard.event_id)}
         with (
             continue_trace(heard.traceparent),
-            structlog.contextvars.bound_contextvars(event_id=str(heard.event_id), subject=heard.fact.subject),
-            span(f"hear {heard.fact.type}", subject=heard.fact.subject, event_id=str(heard.event_id)),
+            structlog.contextvars.bound_contextvars(**ids),
+            span(f"hear {heard.fact.type}", **ids),
         ):
             await self._apply(handler, heard, record)
 
@@ -85,6 +86,7 @@ class Handling:
                 await asyncio.sleep(PAUSES[tries - 1])
             else:
                 metrics.FACTS_HEARD.labels(heard.fact.type, "handled").inc()
+                log.info("a fact was heard", type=heard.fact.type)
                 return
 
     async def _transaction(self, handler: Handler, fact: Fact) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from chassis.failures import Failure
+from contracts.topics import DOCUMENTS
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging.fences import Fence
@@ -27,6 +28,8 @@ class Work(ABC):
     """
 
     kind: ClassVar[str]
+    about: ClassVar[str] = DOCUMENTS.key
+    """What logs and traces call the subject."""
     concurrency: int = 1
     lease: timedelta = timedelta(seconds=30)
     max_tries: int | None = 5

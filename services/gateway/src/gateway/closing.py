@@ -7,6 +7,7 @@ from chassis.database import Sessions, retry_deadlock
 from chassis.objects import ObjectStore
 from contracts.facts import UserDeleted, UserPurged
 from contracts.objects import owner_prefix
+from contracts.topics import USERS
 from messaging import fences, jobs
 from messaging.fences import Fence
 from messaging.jobs import Job
@@ -63,6 +64,7 @@ class Closure(Work):
     """Deletes every document of a closed account, a few in a transaction."""
 
     kind: ClassVar[str] = CLOSURE
+    about: ClassVar[str] = USERS.key
     max_tries = None
 
     def __init__(self, *, sessions: Sessions, outbox: Outbox) -> None:
@@ -95,6 +97,7 @@ class Farewell(Work):
     """Once every document has its receipt: looks that nothing is left of the account, and says so."""
 
     kind: ClassVar[str] = FAREWELL
+    about: ClassVar[str] = USERS.key
     max_tries = None
 
     def __init__(self, *, store: ObjectStore, outbox: Outbox) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 from chassis.database import Sessions
 from chassis.failures import Failure, Permanent, Transient
 from contracts.facts import DocumentFailed, DocumentPurged, DocumentReady, UserPurged
+from contracts.topics import USERS
 from messaging import fences, jobs
 from messaging.fences import Fence
 from messaging.jobs import Job, NewJob
@@ -164,6 +165,7 @@ class PurgeUser(Work):
     """Erases the chats of a closed account, and says so; its documents are deleted one by one."""
 
     kind = "purge_user"
+    about = USERS.key
     max_tries = None
 
     def __init__(self, outbox: Outbox) -> None:
