@@ -24,8 +24,8 @@ from gateway.describing import JWKS, PASSWORD_FORM, answers, json_body, problems
 from gateway.forwarding import body_of, onward
 from gateway.parts import PartsDep
 
-open_router = APIRouter(prefix="/api/auth", tags=["Accounts"], responses=problems(422, 503))
-router = APIRouter(prefix="/api/auth", tags=["Accounts"], dependencies=SECURITY, responses=problems(401, 422, 503))
+open_router = APIRouter(prefix="/api/auth", tags=["Accounts"], responses=problems(413, 422, 503))
+router = APIRouter(prefix="/api/auth", tags=["Accounts"], dependencies=SECURITY, responses=problems(401, 413, 422, 503))
 well_known = APIRouter(tags=["Accounts"], responses=problems(503))
 
 

@@ -52,7 +52,7 @@ def _plain(text: str) -> str:
 
 PartOfName = Annotated[str, Query(max_length=255), AfterValidator(_plain)]
 
-router = APIRouter(prefix="/api", tags=["Documents"], dependencies=SECURITY, responses=problems(401, 422, 503))
+router = APIRouter(prefix="/api", tags=["Documents"], dependencies=SECURITY, responses=problems(401, 413, 422, 503))
 
 
 @router.post(
@@ -60,7 +60,7 @@ router = APIRouter(prefix="/api", tags=["Documents"], dependencies=SECURITY, res
     status_code=202,
     response_model=UploadAnswer,
     openapi_extra=FILES_FORM,
-    responses=problems(408, 409, 413, 415),
+    responses=problems(408, 409, 415),
     summary="Upload one or more files",
 )
 async def upload(

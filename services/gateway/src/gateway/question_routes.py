@@ -21,7 +21,7 @@ from gateway.describing import answers, json_body, problems
 from gateway.forwarding import body_of, onward
 from gateway.parts import PartsDep
 
-router = APIRouter(prefix="/api", tags=["Questions"], dependencies=SECURITY, responses=problems(401, 422, 503))
+router = APIRouter(prefix="/api", tags=["Questions"], dependencies=SECURITY, responses=problems(401, 413, 422, 503))
 
 STREAMED = (
     "With `Accept: text/event-stream`: events `session`, `sources`, `token` …, `done` (the whole answer) or `error`."
@@ -36,7 +36,7 @@ def _route(responses: dict[int | str, dict[str, Any]], *refusals: int, status: i
     "/ask",
     openapi_extra=json_body(AskRequest),
     summary="Ask a question",
-    **_route(answers(Answer, stream=STREAMED), 404, 409, 413, 429, 502, 504),
+    **_route(answers(Answer, stream=STREAMED), 404, 409, 429, 502, 504),
 )
 async def ask(request: Request, caller: VerifiedDep, parts: PartsDep) -> Response:
     """Answered from the caller's documents, with its sources; as a stream if the client accepts one."""
@@ -48,7 +48,7 @@ async def ask(request: Request, caller: VerifiedDep, parts: PartsDep) -> Respons
     "/search",
     openapi_extra=json_body(SearchRequest),
     summary="Search passages",
-    **_route(answers(SearchAnswer), 404, 409, 413, 429, 502, 504),
+    **_route(answers(SearchAnswer), 404, 409, 429, 502, 504),
 )
 async def search(request: Request, caller: VerifiedDep, parts: PartsDep) -> Response:
     """Retrieval alone: no model answers."""

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.changes import Changes, OwnerState, Watch
 from gateway.documents import show
+from gateway.owners import AccountClosed
 from gateway.tables import DeletionRow, DocumentRow
 
 BATCH = 100
@@ -134,7 +135,10 @@ class Stream:
 
 
 async def _renewed(renew: Renew) -> Caller:
-    caller = await renew()
+    try:
+        caller = await renew()
+    except AccountClosed as closed:
+        raise token_invalid(str(closed)) from None
     if caller.expires_at <= datetime.now(UTC):  # it still verifies, within the leeway for clocks
         raise token_expired()
     return caller
