@@ -12,7 +12,7 @@ from chassis.health import Check
 from chassis.settings import ServiceSettings
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messaging import gauges, taking, topics
+from messaging import client_log, gauges, taking, topics
 from messaging.broker_memory import BrokerMemory
 from messaging.chores import Chore, ChoreRunner
 from messaging.consuming import Consumption
@@ -111,6 +111,7 @@ class Delivery:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Deliver until the block ends; then hand back what is being worked on, send what is left, and stop."""
+        client_log.quieten()
         background = [
             self._keep(self.listener.run(), "listener"),
             self._keep(self._relay.run(), "relay"),
