@@ -125,6 +125,7 @@ def _kafka(port: int) -> "DockerContainer":
             KAFKA_SHARE_COORDINATOR_STATE_TOPIC_REPLICATION_FACTOR="1",
             KAFKA_SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR="1",
             KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS="0",
+            KAFKA_MESSAGE_MAX_BYTES="10485760",
         )
     )
 
