@@ -115,6 +115,22 @@ async def test_a_service_that_is_away_is_a_503(start: Any, token_for: Any) -> No
     await real.aclose()
 
 
+BAD_QUESTIONS =     [
+    b"", b"{", b"[]", b'"x"', b"null", b"\xff\xfe", b'{"question": NaN, "query": NaN}',
+    b'{"question": "", "query": ""}', b'{"question": " \\u200b ", "query": " \\u200b "}',
+    b'{"question": "\\ud800", "query": "\\ud800"}', b'{"question": "a\\u0000b", "query": "a\\u0000b"}',
+    json.dumps({"question": "x" * 4001, "query": "x" * 4001}).encode(),
+    *(json.dumps({"question": "a", "query": "a", **more}).encode() for more in (
+        {"top_k": 0}, {"top_k": -1}, {"top_k": 10**9}, {"top_k": "5"}, {"top_k": True}, {"top_k": 1.5},
+        {"top_k": None}, {"document_ids": []}, {"document_ids": ["x"]}, {"document_ids": [{}]},
+        {"document_ids": [str(uuid4())] * 101}, {"where": {}}, {"system_prompt": "x"}, {"user_id": "x"},
+        {"live_versions": {}},
+    )),
+    b'{"question": "a", "query": "a", "top_k": 1e400}',
+    b'{"question": "a", "query": "a", "top_k": NaN}',
+]  # fmt: skip
+
+
 class TestAsking:
     async def test_a_question_is_validated_and_passed_on(self, gateway: Gateway, ada: Person) -> None:
         answer = await ada.http.post("/api/ask", json={"question": "  Why? \u200b", "top_k": 3})
@@ -125,31 +141,13 @@ class TestAsking:
         assert EXCLUDED_HEADER.lower() not in last_asked(gateway).headers
 
     @pytest.mark.parametrize("route", ["ask", "search"])
-    @pytest.mark.parametrize(
-        "body",
-        [
-            b"", b"{", b"[]", b'"x"', b"null", b"\xff\xfe", b'{"question": NaN, "query": NaN}',
-            b'{"question": "", "query": ""}', b'{"question": " \\u200b ", "query": " \\u200b "}',
-            b'{"question": "\\ud800", "query": "\\ud800"}', b'{"question": "a\\u0000b", "query": "a\\u0000b"}',
-            json.dumps({"question": "x" * 4001, "query": "x" * 4001}).encode(),
-            *(json.dumps({"question": "a", "query": "a", **more}).encode() for more in (
-                {"top_k": 0}, {"top_k": -1}, {"top_k": 10**9}, {"top_k": "5"}, {"top_k": True}, {"top_k": 1.5},
-                {"top_k": None}, {"document_ids": []}, {"document_ids": ["x"]}, {"document_ids": [{}]},
-                {"document_ids": [str(uuid4())] * 101}, {"where": {}}, {"system_prompt": "x"}, {"user_id": "x"},
-                {"live_versions": {}},
-            )),
-            b'{"question": "a", "query": "a", "top_k": 1e400}',
-            b'{"question": "a", "query": "a", "top_k": NaN}',
-        ],
-    )  # fmt: skip
-    async def test_a_bad_body_is_refused_here(self, gateway: Gateway, ada: Person, route: str, body: bytes) -> None:
-        asked = len(gateway.behind.asked)
+    async def test_a_bad_body_is_refused_here(self, gateway: Gateway, ada: Person, route: str) -> None:
+        for body in BAD_QUESTIONS:
+            answer = await ada.http.post(f"/api/{route}", content=body)
+            assert (answer.status_code, answer.json()["code"]) == (422, "request.invalid"), body
+            assert answer.json()["errors"], body
 
-        answer = await ada.http.post(f"/api/{route}", content=body)
-
-        assert (answer.status_code, answer.json()["code"]) == (422, "request.invalid")
-        assert answer.json()["errors"]
-        assert not [one for one in gateway.behind.asked[asked:] if one.url.host == "qa"]
+        assert not [one for one in gateway.behind.asked if one.url.host == "qa"]
 
     async def test_a_body_beyond_64_kib_is_refused(self, ada: Person) -> None:
         for headers in ({}, {"Transfer-Encoding": "chunked"}):

@@ -209,13 +209,12 @@ async def test_somebody_elses_id_never_existed(
     assert (await ada.document(document))["status"] == "uploaded"
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
-@pytest.mark.parametrize("odd", ["x", "%00", "..%2f..", "1" * 500])
-async def test_what_is_no_id_is_a_clear_error(ada: Person, method: str, path: str, odd: str) -> None:
-    answer = await ada.http.request(method, path.format(id=odd))
-
-    assert answer.status_code in (404, 422)
-    assert answer.headers["content-type"] == "application/problem+json"
+async def test_what_is_no_id_is_a_clear_error(ada: Person) -> None:
+    for method, path in ROUTES:
+        for odd in ("x", "%00", "..%2f..", "1" * 500):
+            answer = await ada.http.request(method, path.format(id=odd))
+            assert answer.status_code in (404, 422), (method, path, odd)
+            assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
