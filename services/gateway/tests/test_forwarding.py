@@ -115,7 +115,7 @@ async def test_a_service_that_is_away_is_a_503(start: Any, token_for: Any) -> No
     await real.aclose()
 
 
-BAD_QUESTIONS =     [
+BAD_QUESTIONS = [
     b"", b"{", b"[]", b'"x"', b"null", b"\xff\xfe", b'{"question": NaN, "query": NaN}',
     b'{"question": "", "query": ""}', b'{"question": " \\u200b ", "query": " \\u200b "}',
     b'{"question": "\\ud800", "query": "\\ud800"}', b'{"question": "a\\u0000b", "query": "a\\u0000b"}',

@@ -39,6 +39,13 @@ async def test_however_the_body_is_cut_the_parts_are_the_same(size: int) -> None
     ]
 
 
+async def test_what_follows_the_last_boundary_is_read_and_forgotten() -> None:
+    body = pieces(BODY + b"epilogue" * 100, 50)
+
+    assert len(await read(Multipart(body, b"xyz"))) == 2
+    assert await anext(body, None) is None
+
+
 async def test_an_unread_part_is_skipped() -> None:
     form = Multipart(pieces(BODY, 5), b"xyz")
     heads = []

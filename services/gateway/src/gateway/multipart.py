@@ -88,7 +88,8 @@ class Multipart:
             if isinstance(event, PartHead):
                 self._inside = True
                 return event
-            self._complete = event is _BODY_END
+            if event is _BODY_END:
+                await self._end()
         return None
 
     async def data(self) -> AsyncIterator[bytes]:
@@ -99,6 +100,12 @@ class Multipart:
                 yield event.bytes
             else:
                 self._inside = False
+
+    async def _end(self) -> None:
+        """Read what may follow the last boundary: a connection with unread bytes cannot be used again."""
+        self._complete = True
+        async for _ in self._body:
+            pass
 
     async def _next_event(self) -> PartHead | _Data | _End:
         while not self._events:
