@@ -92,7 +92,7 @@ def _callers(request: Request) -> Callers:
 
 # Both only describe: how a caller is found is said above.
 _password = OAuth2PasswordBearer(tokenUrl="/api/auth/token", scheme_name="Login", auto_error=False)
-_token = HTTPBearer(scheme_name="Token or API key", bearerFormat="JWT or dq_…", auto_error=False)
+_token = HTTPBearer(scheme_name="TokenOrApiKey", bearerFormat="JWT or dq_…", auto_error=False)
 
 SECURITY = [Depends(_password), Depends(_token)]
 
