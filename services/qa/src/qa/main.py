@@ -45,9 +45,6 @@ from qa.subscribers import Subscribers
 from qa.vectors import ShardedVectors
 from qa.workers import IndexPassages, PurgeDocument, PurgeUser, SweepDocument
 
-# Seconds that a question may wait for a connection: two hundred at once have to take turns.
-PATIENCE = 30.0
-
 # Longer than any answer may take.
 ABANDONED = timedelta(hours=2)
 
@@ -65,7 +62,7 @@ def create_app(
     """The service. Its database must be migrated; all else may be away. What is given stands in for what is named."""
     telemetry.configure(settings)
     keep_to_ourselves()
-    engine = create_engine(settings, pool_timeout=PATIENCE)
+    engine = create_engine(settings)
     sessions = create_sessions(engine)
     statements = Statements(Transactions(engine, sessions))
     indexes = ActiveIndexes(statements)

@@ -1,5 +1,6 @@
 """Single statements, each a transaction by itself: one round trip, on a connection that is at hand."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,12 +8,17 @@ from messaging.transactions import AT_HAND, Transactions
 from sqlalchemy import Executable, Row
 from sqlalchemy.exc import DBAPIError
 
+# Of the pool's twenty connections. Two hundred questions at once wait here for their turn, which is sure to come, and
+# not at the pool, which gives up on them.
+AT_ONCE = 12
+
 
 class Statements:
     """Runs statements that are safe to run twice: a lost connection is noticed by the statement, and it runs again."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def rows(self, statement: Executable, values: Mapping[str, object]) -> Sequence[Row[Any]]:
         """What the statement gives."""
@@ -33,5 +39,5 @@ class Statements:
         await self._transactions.close()
 
     async def _run(self, statement: Executable, values: Mapping[str, object]) -> Sequence[Row[Any]]:
-        async with self._transactions.statement() as connection:
+        async with self._turns, self._transactions.statement() as connection:
             return (await connection.execute(statement, dict(values))).all()
