@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from models.failures import MISCONFIGURED
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession  # type: ignore[import-untyped]
+    from onnxruntime import InferenceSession, RunOptions  # type: ignore[import-untyped]
     from tokenizers import Encoding, Tokenizer
 
 A = TypeVar("A")
@@ -67,8 +67,10 @@ class LocalEmbeddings:
         began = perf_counter()
         encoded = await self._in_thread(self._tokenizer.encode_batch, list(texts))
         vectors = np.empty((len(texts), DIMENSION), np.float32)
-        for places in _by_length([len(text.ids) for text in encoded]):
-            vectors[places] = await self._in_thread(self._run, [encoded[place] for place in places])
+        runs = list(_by_length([len(text.ids) for text in encoded]))
+        for number, places in enumerate(runs, 1):
+            run = self._run_last if number == len(runs) > 1 else self._run
+            vectors[places] = await self._in_thread(run, [encoded[place] for place in places])
         PROVIDER_CALLS.labels(NAME, "embed", "ok").inc()
         PROVIDER_SECONDS.labels(NAME, "embed").observe(perf_counter() - began)
         return vectors
@@ -83,13 +85,21 @@ class LocalEmbeddings:
     async def _in_thread(self, work: Callable[[list[A]], T], on: list[A]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, on)
 
-    def _run(self, encoded: Sequence["Encoding"]) -> NDArray[np.float32]:
+    def _run_last(self, encoded: Sequence["Encoding"]) -> NDArray[np.float32]:
+        """The last of several runs gives back what they worked in: the session would keep some 40 MB of it."""
+        from onnxruntime import RunOptions
+
+        options = RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        return self._run(encoded, options)
+
+    def _run(self, encoded: Sequence["Encoding"], options: "RunOptions | None" = None) -> NDArray[np.float32]:
         ids = np.zeros((len(encoded), len(encoded[0].ids)), np.int64)
         mask = np.zeros_like(ids)
         for row, text in enumerate(encoded):
             ids[row, : len(text.ids)] = text.ids
             mask[row, : len(text.ids)] = 1
-        vectors: NDArray[np.float32] = self._session.run(["vectors"], {"ids": ids, "mask": mask})[0]
+        vectors: NDArray[np.float32] = self._session.run(["vectors"], {"ids": ids, "mask": mask}, options)[0]
         return vectors
 
 
@@ -150,5 +160,8 @@ def _open_session(folder: Path, threads: int) -> "InferenceSession":
     options.enable_mem_pattern = False  # no two runs have the same shape
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads sleep
+    # Rearranged for this processor, the weights would be 42 MB of each process's own instead of a file that all map:
+    # as fast for documents, 2 ms faster for a question.
+    options.add_session_config_entry("session.disable_prepacking", "1")
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     return InferenceSession(build(folder / "model.safetensors"), options, providers=["CPUExecutionProvider"])
