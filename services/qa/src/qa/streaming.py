@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 
 from chassis.problems import ProblemError
+from contracts.problems import Problem
 from contracts.questions import Answer, AskSession, AskSources, AskToken
 from pydantic import BaseModel
 
@@ -32,4 +33,6 @@ async def as_events(
 
 def event(name: str, data: BaseModel) -> bytes:
     """One event; JSON has no line breaks of its own."""
-    return f"event: {name}\ndata: {data.model_dump_json()}\n\n".encode()
+    # A problem has no null fields, here as everywhere.
+    told = data.model_dump_json(exclude_none=isinstance(data, Problem))
+    return f"event: {name}\ndata: {told}\n\n".encode()
