@@ -1,8 +1,9 @@
 """The real things that tests run on: PostgreSQL, a Kafka, Chroma, all from wheels and all thrown away afterwards.
 
 Where servers are given in the environment, those are used: `DOCQA_TEST_POSTGRES_URL` (a superuser's, for SQLAlchemy),
-`DOCQA_TEST_KAFKA` (bootstrap servers; our topics there are emptied, and it should take records of 5 MB),
-`DOCQA_TEST_CHROMA_URL`. `make engines` starts real ones and prints these names.
+`DOCQA_TEST_KAFKA` (bootstrap servers; our topics there are emptied, and its `message.max.bytes` and
+`group.min.session.timeout.ms` should be as in tests/engines/native_kafka.py), `DOCQA_TEST_CHROMA_URL`. `make engines`
+starts real ones and prints these names.
 """
 
 import io

@@ -22,7 +22,8 @@ STOPPED_WITHIN = 30.0
 # The second and third line of the JVM's options are for a machine that runs much else.
 JVM = ("-Xmx512m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
-# Records of megabytes are taken, so that tests can put some there that nobody expects.
+# Records of megabytes are taken, so that tests can put some there that nobody expects; and members that are given up
+# after a second, so that tests need not wait for six.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -39,6 +40,7 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
 message.max.bytes=10485760
 """
 

@@ -1,7 +1,6 @@
 """Consuming from a broker with real offsets."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -28,9 +27,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.messaging.tests.samples import until, uploaded
-
-SESSION_MS = 6000 if "DOCQA_TEST_KAFKA" in os.environ else 2000
-"""Real brokers refuse less; the embedded one lets a join after a leave wait about as long."""
 
 Headers = Sequence[tuple[Any, Any]]
 
@@ -61,7 +57,7 @@ async def consuming(
         handling=Handling(subscription, transactions),
         memory=memory or BrokerMemory(),
         fetch_max_wait_ms=10,
-        session_timeout_ms=SESSION_MS,
+        session_timeout_ms=2000,
         **options,
     )
     running = asyncio.create_task(consumption.run())
