@@ -58,7 +58,7 @@ async def test_no_record_is_missed_while_members_come_and_go(
             envelope = Envelope.wrap(fact, event_id=uuid7(), source="test", time=datetime.now(UTC))
             await producer.send_and_wait("documents", envelope.to_bytes(), key=fact.subject.encode())
             said.append(fact.subject)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
 
     async def heard_by(name: str) -> int:
         async with transactions.begin() as session:

@@ -83,7 +83,8 @@ class Delivery:
             self._consumptions, self._memory, on_lost=self._relay.broker_lost, on_trouble=self._doubt.set, end=end
         )
         self._replayer = Replayer(self._sessions, self._handlings, woken=self.listener.subscribe("dead_letters"))
-        self.listener.on("jobs", self._notified)
+        # What is noted in these transactions wakes its workers directly.
+        self.listener.on("jobs", self._notified, unless_from=self._transactions.is_served_by)
         self.listener.on("fences", self._fence_changed)
 
     @property

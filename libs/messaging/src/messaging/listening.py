@@ -22,7 +22,7 @@ class Listener:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._options = connect_options(engine)
-        self._hears: dict[str, list[Hear]] = {}
+        self._hears: dict[str, list[tuple[Hear, Callable[[int], bool]]]] = {}
         self._connection: asyncpg.Connection | None = None
         self._lost = asyncio.Event()
         self._ready = asyncio.Event()
@@ -33,9 +33,12 @@ class Listener:
         self.on(channel, lambda _payload: event.set())
         return event
 
-    def on(self, channel: str, hear: Hear) -> None:
-        """Call `hear` at each notification on the channel. A channel has to be named before the listener runs."""
-        self._hears.setdefault(channel, []).append(hear)
+    def on(self, channel: str, hear: Hear, *, unless_from: Callable[[int], bool] = lambda _backend: False) -> None:
+        """Call `hear` at each notification on the channel. A channel has to be named before the listener runs.
+
+        `unless_from` is asked for the database's backend that sent it: what one has noted oneself is no news.
+        """
+        self._hears.setdefault(channel, []).append((hear, unless_from))
 
     async def ready(self) -> None:
         """Wait until it listens."""
@@ -75,13 +78,14 @@ class Listener:
         except TimeoutError:
             return False
 
-    def _heard(self, _connection: Any, _pid: int, channel: str, payload: Any) -> None:
-        for hear in self._hears[channel]:
-            hear(str(payload))
+    def _heard(self, _connection: Any, backend: int, channel: str, payload: Any) -> None:
+        for hear, unless_from in self._hears[channel]:
+            if not unless_from(backend):
+                hear(str(payload))
 
     def _wake_all(self) -> None:
         for hears in self._hears.values():
-            for hear in hears:
+            for hear, _ in hears:
                 hear(None)
 
 

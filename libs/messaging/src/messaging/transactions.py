@@ -36,6 +36,10 @@ class Transactions:
         async with self._autocommit.connection() as connection:
             yield connection
 
+    def is_served_by(self, backend: int) -> bool:
+        """Whether the database's backend of this id serves these transactions."""
+        return backend in self._plain.backends
+
     async def close(self) -> None:
         await self._plain.close()
         await self._autocommit.close()
@@ -45,12 +49,15 @@ class _AtHand:
     """A few connections that stay out of the pool; one that something went wrong on goes back to it."""
 
     def __init__(self, engine: AsyncEngine) -> None:
+        self.backends: set[int] = set()
         self._engine = engine
         self._idle: list[AsyncConnection] = []
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
         connection = await self._one_at_hand() or await self._engine.connect()
+        backend = await _backend_of(connection)
+        self.backends.add(backend)
         keep = False
         try:
             yield connection
@@ -59,6 +66,7 @@ class _AtHand:
             if keep:
                 self._idle.append(connection)
             else:
+                self.backends.discard(backend)
                 await connection.close()
 
     async def _one_at_hand(self) -> AsyncConnection | None:
@@ -68,10 +76,19 @@ class _AtHand:
             raw = (await connection.get_raw_connection()).driver_connection
             if raw is not None and not raw.is_closed():
                 return connection
+            self.backends.clear()  # those that live on are noted again as soon as they are used
             await connection.invalidate()
             await connection.close()
         return None
 
     async def close(self) -> None:
+        self.backends.clear()
         while self._idle:
             await self._idle.pop().close()
+
+
+async def _backend_of(connection: AsyncConnection) -> int:
+    raw = (await connection.get_raw_connection()).driver_connection
+    assert raw is not None
+    backend: int = raw.get_server_pid()  # known from the start of the connection: nobody is asked
+    return backend
