@@ -4,17 +4,17 @@ The fence of the account, and for an answer those of its sources, are locked `FO
 the chat, then its messages: nobody waits for whoever waits for them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from chassis.database import Sessions
 from contracts.questions import Source
-from messaging import fences
+from messaging.tables import FenceRow
 from models.chat import Usage
 from pydantic import TypeAdapter
 from sqlalchemy import ARRAY, BigInteger, Boolean, Integer, Text, Uuid, bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from qa.chats import drop_place, title_of
 from qa.errors import AccountClosed, ChatNotFound
@@ -73,7 +73,7 @@ class Keep:
         }
         kept = await self._statements.row(_KEEP_QUESTION, values)
         if kept.fences == 0:
-            await self._make_fences([new.owner])
+            await self._make_fences([str(new.owner)])
             kept = await self._statements.row(_KEEP_QUESTION, values)
         if kept.closed:
             raise AccountClosed
@@ -103,7 +103,7 @@ class Keep:
         }
         kept = await self._statements.row(_KEEP_ANSWER, values)
         if kept.fences < len(subjects):
-            await self._make_fences([answer.owner, *answer.documents])
+            await self._make_fences(subjects)
             kept = await self._statements.row(_KEEP_ANSWER, values)
         if kept.closed:
             raise AccountClosed
@@ -116,10 +116,12 @@ class Keep:
         async with self._sessions.begin() as session:
             await drop_place(session, answer_id)
 
-    async def _make_fences(self, subjects: Sequence[UUID]) -> None:
+    async def _make_fences(self, subjects: Iterable[str]) -> None:
         """Somebody who asks for the first time: what is to be locked must be there."""
-        async with self._sessions.begin() as session:
-            await fences.share(session, subjects)
+        missing = [{"subject": subject} for subject in sorted(subjects)]
+        await self._statements.rows(
+            insert(FenceRow).values(missing).on_conflict_do_nothing().returning(FenceRow.subject), {}
+        )
 
 
 _SOURCES = TypeAdapter(list[Source])
