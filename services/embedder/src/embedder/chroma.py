@@ -20,6 +20,10 @@ MISCONFIGURED = "index.misconfigured"
 MOST_RECORDS = 1000
 """In one call, written, read or deleted; the server refuses more than 5,461."""
 
+SYNC_THRESHOLD = 100
+"""Records after which Chroma writes its graph to disk; its default is 1,000. What is not written yet is expensive to
+delete from: 380 of 380 vectors took 3.2 s, with this 0.1 s. Adding 64 at a time costs 14 % more of its time."""
+
 Scalar: TypeAlias = str | int
 Where: TypeAlias = Mapping[str, Scalar | Mapping[str, Scalar] | Sequence["Where"]]
 """A filter; from typed values only, for an operator in the place of a value is obeyed."""
@@ -114,7 +118,7 @@ class Chroma:
             "name": name,
             "get_or_create": True,
             "metadata": metadata,
-            "configuration": {"hnsw": {"space": "cosine"}},
+            "configuration": {"hnsw": {"space": "cosine", "sync_threshold": SYNC_THRESHOLD}},
         }
         self._ids.pop(name, None)
         await self._call("POST", _COLLECTIONS, json=body)
