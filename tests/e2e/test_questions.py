@@ -169,7 +169,7 @@ async def test_a_stream_is_said_in_its_order_and_its_errors_are_problems(asker: 
     assert (unanswered[-1].data["answered"], unanswered[-1].data["sources"]) == (False, [])
 
     refused = await ada.http.post("/api/ask", json={"question": ""}, headers={"Accept": "text/event-stream"})
-    assert refused.status_code == 422
+    assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
     after = await ada.http.post(f"/api/chats/{done['session_id']}/messages/{done['message_id']}/stop")
     assert after.status_code == 204, "stopping what has ended is harmless"
 
