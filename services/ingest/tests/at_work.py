@@ -134,6 +134,7 @@ class AtWork:
             self.engine,
             sessions=self.sessions,
             works=[self.work(kind) for kind in self._worked],
+            end=_end,
         )
         async with delivery.running():
             yield
@@ -236,6 +237,11 @@ class AtWork:
         async with self.sessions() as session:
             due_jobs = select(JobRow).where(due, JobRow.kind.in_(self._worked))
             return not await session.scalar(select(due_jobs.exists()))
+
+
+def _end(reason: str) -> None:
+    """Where the service would end its process, the test run must not."""
+    raise AssertionError(reason)
 
 
 @dataclass
