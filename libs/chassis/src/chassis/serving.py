@@ -1,6 +1,7 @@
 """Running an app: until SIGTERM, then gracefully, and never for longer than half a minute."""
 
 import asyncio
+import gc
 import signal
 from types import FrameType
 from typing import Any
@@ -91,6 +92,8 @@ def serve(app: FastAPI, settings: ServiceSettings) -> None:
         backlog=2048,
     )
     server = Server(config, app.state.stopping)
+    # What is loaded by now stays: no collection looks at it again, and the end does not take it apart (0.8 s of qa's).
+    gc.freeze()
     server.run()
     if not server.started:
         raise SystemExit(START_FAILED)
