@@ -140,13 +140,14 @@ async def test_poison_among_healthy_neighbours_harms_nobody(
     assert [letter.log_offset for letter in letters] == list(range(0, 2 * len(poison), 2))
 
 
-async def test_a_header_whose_name_is_not_text_does_not_stop_its_partition(
-    kafka: str, transactions: Transactions, producer: AIOKafkaProducer
+@pytest.mark.parametrize("damage", ["header name", "unknown compression", "broken compression"])
+async def test_what_the_client_cannot_take_apart_does_not_stop_its_partition(
+    damage: str, kafka: str, transactions: Transactions, producer: AIOKafkaProducer
 ) -> None:
     facts, hears = [uploaded() for _ in range(3)], Hears()
     async with consuming(kafka, transactions, hears):
         await put(producer, value_of(facts[0]))
-        await put_with_odd_header_name(producer, value_of(uploaded()))
+        await put_damaged(producer, damage, value_of(uploaded()))
         await put(producer, value_of(facts[1]))
         await put(producer, value_of(facts[2]), partition=1)
         await until(lambda: len(hears.facts) == 3)
@@ -163,11 +164,21 @@ class _NotText(str):
         return b"\xff\xfe"
 
 
-async def put_with_odd_header_name(producer: AIOKafkaProducer, value: bytes) -> None:
+class _Uncompressed(_DefaultRecordBatchBuilderPy):  # type: ignore[misc]
+    """A batch that says it is compressed, and is not."""
+
+    def _maybe_compress(self) -> bool:
+        return True
+
+
+async def put_damaged(producer: AIOKafkaProducer, damage: str, value: bytes) -> None:
     """As no client of ours would: the batch is built by the client's slow half, which can be talked into it."""
+    headers = [(_NotText("xx"), b"value")] if damage == "header name" else []
+    kind = _DefaultRecordBatchBuilderPy if damage == "header name" else _Uncompressed
+    codec = {"header name": 0, "broken compression": 1, "unknown compression": 3}[damage]
     batch = producer.create_batch()
-    batch._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, 0, 16384)
-    batch.append(timestamp=None, key=b"k", value=value, headers=[(_NotText("xx"), b"value")])
+    batch._builder = kind(2, codec, 0, -1, -1, 0, 16384)
+    batch.append(timestamp=None, key=b"k", value=value, headers=headers)
     await (await producer.send_batch(batch, "documents", partition=0))
 
 

@@ -20,7 +20,7 @@ from messaging.records import Record
 from messaging.tolerant_consumer import TolerantBroker
 
 MAX_POLL_MS = 300_000  # longer than a handler waits for its database
-STOP_SECONDS = 5.0
+STOP_SECONDS = 4.0
 RETRY_AFTER = (0.1, 0.5, 1.0, 2.0)
 
 NewLog = Callable[[str], None]

@@ -32,7 +32,8 @@ from messaging.working import Worker
 PULSE = 1.0  # seconds: notifications can be missed, back-offs and leases end
 AGAIN = 1.0
 DRAIN_SECONDS = 3.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 12.0  # all of it together stays below the 30 s after which a supervisor kills
+CANCEL_SECONDS = 4.0
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -128,11 +129,13 @@ class Delivery:
         try:
             yield
         finally:
-            await _stop([consuming])
             for worker in self._workers.values():
                 worker.stop()
-            await _wait_for(working)
-            await _stop([*working, *background])
+            consuming.cancel()
+            await _wait_for([consuming, *working], STOP_SECONDS)
+            for task in (*working, *background):
+                task.cancel()
+            await _wait_for([*working, *background], CANCEL_SECONDS)
             await self._send_the_rest()
             await self._transactions.close()
 
@@ -217,12 +220,6 @@ class Delivery:
             self._end(f"{task.get_name()} ended: {type(error).__name__}")
 
 
-async def _stop(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    for task in tasks:
-        task.cancel()
-    await _wait_for(tasks)
-
-
-async def _wait_for(tasks: Sequence["asyncio.Task[None]"]) -> None:
+async def _wait_for(tasks: Sequence["asyncio.Task[None]"], seconds: float) -> None:
     if tasks:
-        await asyncio.wait(tasks, timeout=STOP_SECONDS)
+        await asyncio.wait(tasks, timeout=seconds)

@@ -115,14 +115,14 @@ class Relay:
             outcomes = _in_order(rows, await self._producer.send([_outgoing(row) for row in rows]))
             sent = [outcome for outcome in outcomes if isinstance(outcome, Sent)]
             wiped = {each.topic for each in sent if self._memory.contradicts(each.topic, each.partition, each.offset)}
-            await _unsend_kept(connection, wiped)
+            again = await _unsend_kept(connection, wiped)
             await _mark(connection, sent)
             await _bury(connection, [outcome for outcome in outcomes if isinstance(outcome, Refused)])
         for topic in wiped:
             self._memory.forget(topic)
         self._note(rows, outcomes)
         if wiped:
-            await self._tell_wiped(wiped)
+            await self._tell_wiped(wiped, again)
         if any(outcome is None for outcome in outcomes):
             raise TimeoutError("the broker did not take all records")
         return len(rows)
@@ -163,12 +163,13 @@ class Relay:
     async def _start_again(self, connection: AsyncConnection) -> None:
         lost = set(self._lost)
         async with connection.begin():
-            await _unsend_kept(connection, lost)
+            again = await _unsend_kept(connection, lost)
         self._lost -= lost
-        await self._tell_wiped(lost)
+        await self._tell_wiped(lost, again)
 
-    async def _tell_wiped(self, topics: set[str]) -> None:
-        log.warning("topics are new, or have lost their records", topics=sorted(topics))
+    async def _tell_wiped(self, topics: set[str], again: int) -> None:
+        tell = log.warning if again else log.info
+        tell("topics are new, or have lost their records", topics=sorted(topics), said_again=again)
         self._woken.set()
         if self._on_wiped is not None:
             try:
@@ -212,10 +213,10 @@ async def _bury(connection: AsyncConnection, refused: Sequence[Refused]) -> None
         await connection.execute(update(OutboxRow).where(OutboxRow.id == each.id).values(sent_at=func.now()))
 
 
-async def _unsend_kept(connection: AsyncConnection, topics: set[str]) -> None:
+async def _unsend_kept(connection: AsyncConnection, topics: set[str]) -> int:
     if not topics:
-        return
-    await connection.execute(
+        return 0
+    result = await connection.execute(
         update(OutboxRow)
         .where(
             OutboxRow.kept,
@@ -225,3 +226,4 @@ async def _unsend_kept(connection: AsyncConnection, topics: set[str]) -> None:
         )
         .values(sent_at=None, sent_partition=None, sent_offset=None)
     )
+    return result.rowcount

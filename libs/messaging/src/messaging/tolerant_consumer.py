@@ -6,7 +6,6 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from aiokafka.errors import CorruptRecordException
 from aiokafka.structs import TopicPartition
 from faststream.kafka import KafkaBroker
 
@@ -23,13 +22,15 @@ log = structlog.stdlib.get_logger(__name__)
 class TolerantConsumer(AIOKafkaConsumer):  # type: ignore[misc]
     """Hands on a record without content where the client would fail at the same offset for ever.
 
-    A record's header names are decoded deep in the client, and one that is not UTF-8 stops its partition otherwise.
+    Header names that are not UTF-8, compression that is unknown or broken: all of it is met deep in the client, and
+    stops the partition otherwise.
 
     Where nothing happens it asks less often: a broker that does not answer a waiting fetch when a record comes (the
     embedded one) is asked every few milliseconds, and one that does (Apache Kafka) is left with its long wait anyway.
     """
 
     _calming: asyncio.TimerHandle | None = None
+    _failed_at: tuple[TopicPartition, int] | None = None
 
     async def start(self) -> None:
         await super().start()
@@ -41,19 +42,25 @@ class TolerantConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         await super().stop()
 
     async def getone(self, *partitions: TopicPartition) -> "ConsumerRecord[Any, Any]":
-        try:
-            record = await super().getone(*partitions)
-            self._hasten()
-            return record
-        except (UnicodeDecodeError, CorruptRecordException) as error:
-            stuck = self._stuck()
-            if stuck is None:
-                await asyncio.sleep(1)
-                raise
-            offset = await self.position(stuck)
-            log.error("a record cannot be read", topic=stuck.topic, partition=stuck.partition, error=repr(error)[:200])
-            self.seek(stuck, offset + 1)
-            return ConsumerRecord(stuck.topic, stuck.partition, offset, 0, 0, None, None, None, -1, -1, DAMAGED)
+        while True:
+            try:
+                record = await super().getone(*partitions)
+            except Exception as error:
+                stuck = self._stuck()
+                if stuck is None:
+                    raise
+                place = stuck, await self.position(stuck)
+                if place == self._failed_at:
+                    return self._step_over(*place, error)
+                self._failed_at = place  # fetched once more: it may have been damaged on the way only
+            else:
+                self._hasten()
+                return record
+
+    def _step_over(self, stuck: TopicPartition, offset: int, error: Exception) -> "ConsumerRecord[Any, Any]":
+        log.error("a record cannot be read", topic=stuck.topic, partition=stuck.partition, error=type(error).__name__)
+        self.seek(stuck, offset + 1)
+        return ConsumerRecord(stuck.topic, stuck.partition, offset, 0, 0, None, None, None, -1, -1, DAMAGED)
 
     def _hasten(self) -> None:
         if self._calming is not None:

@@ -22,7 +22,7 @@ from messaging.workers import Work
 RENEW_EVERY = 2.0  # seconds, or a third of the lease: how long work may go on that is too late
 AGAIN = timedelta(seconds=1)
 HELD_ELSEWHERE = (0.005, 0.02, 0.05, 0.1)  # seconds until a job is tried for again whose fence was locked
-HAND_BACK_SECONDS = 10.0
+HAND_BACK_SECONDS = 8.0
 
 log = structlog.stdlib.get_logger(__name__)
 
