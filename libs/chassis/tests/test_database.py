@@ -77,7 +77,7 @@ async def test_everything_that_can_hang_has_a_limit(engine: AsyncEngine) -> None
 
 
 async def test_what_a_burst_needed_is_given_back(url: str, engine: AsyncEngine) -> None:
-    bursting = create_engine(url, idle_timeout=0.05)
+    bursting = create_engine(url, idle_timeout=1)
 
     async def ask() -> int:
         async with bursting.connect() as connection:
