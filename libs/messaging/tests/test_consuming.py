@@ -1,6 +1,7 @@
 """Consuming from a broker with real offsets."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -140,7 +141,13 @@ async def test_poison_among_healthy_neighbours_harms_nobody(
     assert [letter.log_offset for letter in letters] == list(range(0, 2 * len(poison), 2))
 
 
-@pytest.mark.parametrize("damage", ["header name", "unknown compression", "broken compression"])
+DAMAGES = ["header name"]
+if "DOCQA_TEST_KAFKA" not in os.environ:
+    # A real broker takes batches apart itself, and refuses these; one that is embedded or broken may hand them out.
+    DAMAGES += ["unknown compression", "broken compression"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 async def test_what_the_client_cannot_take_apart_does_not_stop_its_partition(
     damage: str, kafka: str, transactions: Transactions, producer: AIOKafkaProducer
 ) -> None:
