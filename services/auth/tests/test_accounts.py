@@ -276,6 +276,7 @@ async def test_several_replicas_agree_on_who_is_deleted(
 async def test_no_secret_is_logged(
     auth: httpx.AsyncClient, sign_up, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")  # whatever tests before this one have set
     person = await sign_up(password="canary in a password")
     made = (await auth.post("/api/auth/keys", json={"name": "script"}, headers=person.headers)).json()
     await auth.post("/internal/keys/exchange", json={"key": made["key"]})
