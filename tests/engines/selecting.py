@@ -9,7 +9,8 @@ PATHS = (
     "libs/chassis/tests/test_objects.py",
     "services/embedder/tests/test_chroma.py",
     "tests/integration",
-    "tests/e2e",
+    "tests/e2e/test_journey.py",
+    "tests/e2e/test_answers.py",
 )
 
 WHOLE = {"e2e", "integration"}

@@ -41,6 +41,10 @@ class Cluster:
         have = Counter([*SERVICES, *(replica.name for replica in self.replicas)])
         await self.add(*(name for name, count in wanted.items() for _ in range(count - have[name])))
 
+    async def shrink(self) -> None:
+        """One of each is left."""
+        await asyncio.gather(*(self.remove(replica) for replica in list(self.replicas)))
+
     async def add(self, *names: str) -> list[Service]:
         """One more of each; all of them are ready."""
         added = [self._replica(name, port) for name, port in zip(names, ports.free(len(names)), strict=True)]

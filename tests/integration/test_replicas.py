@@ -16,6 +16,7 @@ LONG = 777
 
 
 async def test_many_replicas_give_exactly_what_one_of_each_gives(cluster: Cluster) -> None:
+    await cluster.shrink()
     async with Person(cluster.stack.url) as ada:
         await ada.signs_up()
         alone = await _sent([ada])
