@@ -123,7 +123,7 @@ async def test_who_stops_listening_ends_the_call_and_frees_its_place(remote: Rem
 
 
 async def test_calls_beyond_the_limit_wait(remote: Remote) -> None:
-    # Long enough for the second call to begin while the first is answered, on a busy machine and with nothing loaded yet.
+    # Long enough for the second call to begin while the first is answered, on a busy machine, too.
     remote.stub.chat.usual = Behaviour(delay=0.5)
     model = open_chat(remote.settings(provider_in_flight=2))
     await asyncio.gather(*(ask(model) for _ in range(6)))
