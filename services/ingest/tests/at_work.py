@@ -1,6 +1,5 @@
 """Ingest on a real database and a real object store; facts are handed to its handlers one by one."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -94,15 +93,16 @@ class Document:
 
 
 class ReadersHere(Readers):
-    """Reads in this process, one document after the other; what happens between processes is seen elsewhere."""
+    """Reads in this process; what happens between processes is seen elsewhere.
+
+    And in this thread: pdfium must not be used in two, not even by a collection of garbage that closes a document.
+    """
 
     def __init__(self) -> None:
         super().__init__(Engine.PDFIUM)
-        self._alone = asyncio.Lock()
 
     async def _read(self, wanted: Extraction) -> Ended:
-        async with self._alone:
-            await asyncio.to_thread(extract, wanted)
+        extract(wanted)
         return Ended(status=0, peak=0)
 
 

@@ -15,14 +15,14 @@ def read_pages(source: Path, limits: Limits) -> Iterator[str | None]:
 
     Raises `CannotRead` if pdfium makes nothing of the file, `Refused` if the document is at fault.
     """
-    document = _open(source)
-    count = len(document)
-    if count == 0:
-        raise CannotRead
-    if count > limits.max_pages:
-        raise Refused(Verdict.TOO_MANY_PAGES)
-    for index in range(count):
-        yield _page_text(document, index, limits)
+    with _open(source) as document:
+        count = len(document)
+        if count == 0:
+            raise CannotRead
+        if count > limits.max_pages:
+            raise Refused(Verdict.TOO_MANY_PAGES)
+        for index in range(count):
+            yield _page_text(document, index, limits)
 
 
 def _open(source: Path) -> pypdfium2.PdfDocument:
