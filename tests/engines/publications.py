@@ -46,9 +46,8 @@ def kafka_jars() -> Path:
     """The folder with Kafka's jars, fetched from Maven Central the first time. Raises `EngineMissing`."""
 
     def fetch(folder: Path) -> None:
-        maven = shutil.which("mvn")
-        if maven is None:
-            raise EngineMissing("Kafka", "there is no Maven (mvn) to fetch its jars")
+        maven = _program("Kafka", "mvn", "there is no Maven (mvn) to fetch its jars")
+        _announce("Kafka's jars")
         goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
         _run("Kafka", [maven, "-q", "-B", "--strict-checksums", "-f", str(KAFKA_POM), *goal])
 
@@ -59,9 +58,8 @@ def minio_program() -> Path:
     """MinIO's server, built from its module the first time. Raises `EngineMissing`."""
 
     def build(folder: Path) -> None:
-        go = shutil.which("go")
-        if go is None:
-            raise EngineMissing("MinIO", "there is no Go to build it")
+        go = _program("MinIO", "go", "there is no Go to build it")
+        _announce("MinIO, which takes some minutes")
         _run(
             "MinIO", [go, "install", f"{MINIO_MODULE}@{MINIO}"], GOBIN=str(folder), CGO_ENABLED="0", GOOS="", GOARCH=""
         )
@@ -75,7 +73,6 @@ def _kept(name: str, make: Callable[[Path], None]) -> Path:
     if folder.is_dir():
         return folder
     cache().mkdir(parents=True, exist_ok=True)
-    sys.stderr.write(f"Getting {name}, once; it stays in {cache()} …\n")
     draft = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=cache()))
     try:
         make(draft)
@@ -88,6 +85,17 @@ def _kept(name: str, make: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder
+
+
+def _program(engine: str, name: str, otherwise: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise EngineMissing(engine, otherwise)
+    return found
+
+
+def _announce(what: str) -> None:
+    sys.stderr.write(f"Getting {what}, once; it stays in {cache()} …\n")
 
 
 def _run(engine: str, command: list[str], **environment: str) -> None:
