@@ -299,12 +299,16 @@ async def test_a_job_that_kills_its_workers_is_given_up(ingest: AtWork) -> None:
     assert (failed.code, failed.retryable) == ("processing.crashed", True)
 
 
+def scratch_in(folder: Path) -> list[Path]:
+    return list(folder.glob(f"{SCRATCH_PREFIX}*"))
+
+
 async def test_no_scratch_is_left(ingest: AtWork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     await ingest.upload(a_text())
     await ingest.upload(Document(hostile.header_only()))
 
-    assert list(tmp_path.glob(f"{SCRATCH_PREFIX}*")) == []
+    assert scratch_in(tmp_path) == []
 
 
 async def test_a_full_store_is_waited_for(ingest: AtWork, object_store: LocalFiles) -> None:
