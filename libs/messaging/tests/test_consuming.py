@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -35,8 +35,9 @@ Headers = Sequence[tuple[Any, Any]]
 class Hears:
     """A subscription that remembers what it heard."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, meanwhile: Callable[[], None] = lambda: None) -> None:
         self.facts: list[DocumentUploaded] = []
+        self.meanwhile = meanwhile
 
     @property
     def documents(self) -> list[UUID]:
@@ -44,6 +45,7 @@ class Hears:
 
     async def hear(self, session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
         self.facts.append(fact)
+        self.meanwhile()
 
 
 @asynccontextmanager
@@ -105,12 +107,13 @@ async def test_each_record_is_heard_once_and_a_successor_begins_where_it_ended(
 async def test_what_was_not_acknowledged_is_heard_again(
     kafka: str, transactions: Transactions, producer: AIOKafkaProducer
 ) -> None:
-    fact, hears = uploaded(), Hears()
-    await put(producer, value_of(fact))
-    async with consuming(kafka, transactions, hears) as consumption:
-        await until(lambda: len(hears.facts) == 1)
-        # It dies between the commit of its transaction and that of its position.
+    def dies_before_it_acknowledges() -> None:
         consumption.acknowledgements = None
+
+    fact, hears = uploaded(), Hears(meanwhile=dies_before_it_acknowledges)
+    async with consuming(kafka, transactions, hears) as consumption:
+        await put(producer, value_of(fact))
+        await until(lambda: len(hears.facts) == 1)
     async with consuming(kafka, transactions, hears):
         await until(lambda: len(hears.facts) == 2)
     assert hears.facts == [fact, fact]
