@@ -5,8 +5,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+from docqa.embedded import children
+from docqa.service import last_words
 
 from tests.engines.missing import EngineMissing
 
@@ -18,7 +21,7 @@ MINIO_MODULE = "github.com/minio/minio"
 MINIO = "v0.0.0-20260212201848-7aac2a2c5b7c"
 """A commit, because MinIO's release tags are not versions that Go could fetch."""
 
-BUILD_SECONDS = 1200  # MinIO takes three minutes on two idle cores
+FETCH_SECONDS = 600.0  # MinIO takes three minutes on two idle cores
 
 
 def cache() -> Path:
@@ -42,32 +45,31 @@ def java() -> Path:
     return Path(found)
 
 
-def kafka_jars() -> Path:
+async def kafka_jars() -> Path:
     """The folder with Kafka's jars, fetched from Maven Central the first time. Raises `EngineMissing`."""
 
-    def fetch(folder: Path) -> None:
+    async def fetch(folder: Path) -> None:
         maven = _program("Kafka", "mvn", "there is no Maven (mvn) to fetch its jars")
         _announce("Kafka's jars")
         goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
-        _run("Kafka", [maven, "-q", "-B", "--strict-checksums", "-f", str(KAFKA_POM), *goal])
+        await _run("Kafka", [maven, "-q", "-B", "--strict-checksums", "-f", str(KAFKA_POM), *goal])
 
-    return _kept(f"kafka-{KAFKA}", fetch)
+    return await _kept(f"kafka-{KAFKA}", fetch)
 
 
-def minio_program() -> Path:
+async def minio_program() -> Path:
     """MinIO's server, built from its module the first time. Raises `EngineMissing`."""
 
-    def build(folder: Path) -> None:
+    async def build(folder: Path) -> None:
         go = _program("MinIO", "go", "there is no Go to build it")
         _announce("MinIO, which takes some minutes")
-        _run(
-            "MinIO", [go, "install", f"{MINIO_MODULE}@{MINIO}"], GOBIN=str(folder), CGO_ENABLED="0", GOOS="", GOARCH=""
-        )
+        here = {"GOBIN": str(folder), "CGO_ENABLED": "0", "GOOS": "", "GOARCH": ""}
+        await _run("MinIO", [go, "install", f"{MINIO_MODULE}@{MINIO}"], **here)
 
-    return _kept(f"minio-{MINIO}", build) / "minio"
+    return await _kept(f"minio-{MINIO}", build) / "minio"
 
 
-def _kept(name: str, make: Callable[[Path], None]) -> Path:
+async def _kept(name: str, make: Callable[[Path], Awaitable[None]]) -> Path:
     """The folder of that name in the cache; there whole or not at all, even if two make it at once."""
     folder = cache() / name
     if folder.is_dir():
@@ -75,7 +77,7 @@ def _kept(name: str, make: Callable[[Path], None]) -> Path:
     cache().mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=cache()))
     try:
-        make(draft)
+        await make(draft)
         draft.chmod(0o755)
         try:
             draft.rename(folder)
@@ -98,19 +100,18 @@ def _announce(what: str) -> None:
     sys.stderr.write(f"Getting {what}, once; it stays in {cache()} …\n")
 
 
-def _run(engine: str, command: list[str], **environment: str) -> None:
-    ended = subprocess.run(
-        command,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=BUILD_SECONDS,
-        check=False,
-    )
-    if ended.returncode != 0:
-        last = (ended.stderr.strip() or ended.stdout.strip()).splitlines()[-3:]
-        raise EngineMissing(engine, f"{Path(command[0]).name} could not get it: {' '.join(last)}")
+async def _run(engine: str, command: list[str], **environment: str) -> None:
+    """A child that ends with us, and with whoever stops waiting for it."""
+    with tempfile.TemporaryDirectory(prefix="docqa-fetching-") as folder:
+        log = Path(folder) / "log"
+        child = children.start(engine, command, environment={**os.environ, **environment}, log=log)
+        try:
+            if await child.ended(FETCH_SECONDS) != 0:
+                raise EngineMissing(engine, f"{Path(command[0]).name} could not get it: {last_words(log, lines=3)}")
+        except TimeoutError:
+            raise EngineMissing(engine, f"{Path(command[0]).name} took longer than {FETCH_SECONDS:.0f} s") from None
+        finally:
+            child.kill()
 
 
 def _output(command: list[str]) -> str:
