@@ -1,4 +1,4 @@
-"""What the makers of Kafka and MinIO publish, at the versions that we run, kept outside the checkout."""
+"""What the makers of Kafka, MinIO and Helm publish, at the versions that we run, kept outside the checkout."""
 
 import os
 import shutil
@@ -20,6 +20,9 @@ JAVA_AT_LEAST = 17
 MINIO_MODULE = "github.com/minio/minio"
 MINIO = "v0.0.0-20260212201848-7aac2a2c5b7c"
 """A commit, because MinIO's release tags are not versions that Go could fetch."""
+
+HELM_MODULE = "helm.sh/helm/v3/cmd/helm"
+HELM = "v3.22.0"
 
 FETCH_SECONDS = 600.0  # MinIO takes three minutes on two idle cores
 
@@ -59,14 +62,24 @@ async def kafka_jars() -> Path:
 
 async def minio_program() -> Path:
     """MinIO's server, built from its module the first time. Raises `EngineMissing`."""
+    return await _built("MinIO", MINIO_MODULE, MINIO) / "minio"
+
+
+async def helm_program() -> Path:
+    """Helm, built from its module the first time. Raises `EngineMissing`."""
+    return await _built("Helm", HELM_MODULE, HELM) / "helm"
+
+
+async def _built(name: str, module: str, version: str) -> Path:
+    """The folder with the program that Go makes of a module."""
 
     async def build(folder: Path) -> None:
-        go = _program("MinIO", "go", "there is no Go to build it")
-        _announce("MinIO, which takes some minutes")
+        go = _program(name, "go", "there is no Go to build it")
+        _announce(f"{name}, which takes some minutes")
         here = {"GOBIN": str(folder), "CGO_ENABLED": "0", "GOOS": "", "GOARCH": ""}
-        await _run("MinIO", [go, "install", f"{MINIO_MODULE}@{MINIO}"], **here)
+        await _run(name, [go, "install", f"{module}@{version}"], **here)
 
-    return await _kept(f"minio-{MINIO}", build) / "minio"
+    return await _kept(f"{name.lower()}-{version}", build)
 
 
 async def _kept(name: str, make: Callable[[Path], Awaitable[None]]) -> Path:
