@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass, field
+from random import Random
 from typing import Literal
 
 Fault = Literal["hang", "html", "cut", "drip", "wrong_dimension", "wrong_count", "nan", "empty", "not_json", "no_end"]
@@ -12,6 +13,10 @@ class Behaviour:
     """One way to answer. Without fault or status: after `delay` seconds, properly."""
 
     delay: float = 0.0
+    jitter: float = 0.0
+    """Seconds at most that are added to the delay, another part of them each time."""
+    error_rate: float = 0.0
+    """The share of calls that are answered with a 500."""
     hold: threading.Event | None = None
     """Answers only once this is set."""
     between: float = 0.0
@@ -41,6 +46,7 @@ class Script:
     def __init__(self) -> None:
         self.usual = Behaviour()
         self.seen = Seen()
+        self.chance = Random(1)
         self._queued: list[Behaviour] = []
         self._lock = threading.Lock()
 
@@ -51,6 +57,11 @@ class Script:
     def reset(self) -> None:
         with self._lock:
             self.usual, self._queued, self.seen = Behaviour(), [], Seen()
+
+    def forget(self) -> None:
+        """What was seen, but for what is in flight."""
+        with self._lock:
+            self.seen = Seen(in_flight=self.seen.in_flight)
 
     def arrived(self) -> Behaviour:
         with self._lock:

@@ -2,7 +2,7 @@
 
 In tests: the fixtures `openai_stub` and `gemini_stub`. For benchmarks, as a process of its own:
 `python -m tests.stubs.providers openai --port 9999 --delay 0.2`; it prints its URL. `GET /_seen` gives its counts as
-JSON, `POST /_usual` takes a Behaviour's fields.
+JSON, `POST /_usual` takes a Behaviour's fields, `POST /_forget` begins to count anew.
 """
 
 import argparse
@@ -55,18 +55,23 @@ class ProviderStub:
         script = self._script(request)
         behaviour = script.arrived()
         try:
-            await asyncio.sleep(behaviour.delay)
+            await asyncio.sleep(behaviour.delay + behaviour.jitter * script.chance.random())
             if behaviour.hold is not None:
                 await asyncio.to_thread(behaviour.hold.wait)
             if self._key(request) != self.api_key:
                 await reply.json(401, {"error": {"message": "wrong key", "code": 401, "status": "UNAUTHENTICATED"}})
+            elif script.chance.random() < behaviour.error_rate:
+                await reply.json(500, {"error": {"message": "by chance", "code": 500, "status": "STUB"}})
             elif not await _trouble(behaviour, reply):
                 await self._answer(request, reply, script, behaviour)
         finally:
             script.left()
 
     async def _control(self, request: Request, reply: Reply) -> None:
-        if request.method == "POST":
+        if request.path == "/_forget":
+            self.embeddings.forget()
+            self.chat.forget()
+        elif request.method == "POST":
             said = request.json()
             self.embeddings.usual = Behaviour(**said.get("embeddings", {}))
             self.chat.usual = Behaviour(**said.get("chat", {}))

@@ -1,0 +1,53 @@
+"""Row 5: what asking costs beyond embedding the question, querying the index and hearing the model."""
+
+from statistics import median
+
+from benchmarks import documents
+from benchmarks.bare.answering import Answering
+from benchmarks.bare.pipeline import Pipeline
+from benchmarks.bench import Bench
+from benchmarks.comparing import REPETITIONS, compare
+from benchmarks.figures import Figure, Goal, above_bare_by_at_most, ratio_at_most
+from benchmarks.people import Person
+from benchmarks.stands import Stand
+
+SAMPLES = {0.0: 30, 0.2: 8}
+TEXTS = 4
+CHUNKS = 50
+GOALS: dict[float, Goal] = {0.0: above_bare_by_at_most(6), 0.2: ratio_at_most(1.02)}
+STEPS = 2 * len(GOALS) * (REPETITIONS + 1)
+
+
+async def measure(bench: Bench) -> list[Figure]:
+    stand = await bench.stands.get()
+    async with stand.person() as person, Pipeline(stand) as pipeline:
+        files = [documents.text_file(stand.fresh(), chunks=CHUNKS) for _ in range(TEXTS)]
+        await person.brings(*files)
+        for file in files:
+            await pipeline.bring(file)
+        bare = Answering(pipeline, stand.provider.base_url)
+        return [figure for delay in GOALS for figure in await _at(bench, stand, person, bare, delay)]
+
+
+async def _at(bench: Bench, stand: Stand, person: Person, bare: Answering, delay: float) -> list[Figure]:
+    await stand.provider.behave(delay=delay)
+    samples, goal = range(SAMPLES[delay]), GOALS[delay]
+
+    async def whole() -> float:
+        return 1000 * median([await person.asks(documents.question(number)) for number in samples])
+
+    async def bare_whole() -> float:
+        return 1000 * median([(await bare.asks(documents.question(number))).whole for number in samples])
+
+    async def first() -> float:
+        return 1000 * median([(await person.asks_aloud(documents.question(n))).first_token for n in samples])
+
+    async def bare_first() -> float:
+        return 1000 * median([(await bare.asks(documents.question(number))).first_token for number in samples])
+
+    figures = []
+    for name, ours, straight in (("answer", whole, bare_whole), ("first token", first, bare_first)):
+        what = f"{name}, provider at {delay * 1000:.0f} ms"
+        found = await compare(ours, straight, tell=bench.tell, what=what)
+        figures.append(Figure(5, what, "ms", found.ours, found.bare, goal, found.note))
+    return figures
