@@ -19,6 +19,7 @@ from messaging.tables import OutboxRow
 from sqlalchemy import func, select, text
 
 EVERYTHING = (UserRow, RefreshFamilyRow, RefreshTokenRow, ApiKeyRow, LoginFailureRow)
+SOME_ID = UUID("5b0d3c1e-4f27-4a86-9d0e-7c2f61a8b934")
 
 
 async def close(auth: httpx.AsyncClient, person, password: str | None = None) -> httpx.Response:
@@ -100,7 +101,7 @@ async def test_nobody_elses_account_is_touched(auth: httpx.AsyncClient, ada, gra
         ("POST", "/api/auth/me/delete", {"password": "correct horse battery staple"}),
         ("POST", "/api/auth/keys", {"name": "script"}),
         ("GET", "/api/auth/keys", None),
-        ("DELETE", f"/api/auth/keys/{uuid4()}", None),
+        ("DELETE", f"/api/auth/keys/{SOME_ID}", None),
     ],
 )
 async def test_a_deleted_user_is_out_on_every_route(

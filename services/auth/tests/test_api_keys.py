@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import jwt
@@ -9,6 +9,8 @@ import pytest
 from auth.settings import AuthSettings
 from chassis.database import Sessions
 from sqlalchemy import text
+
+SOME_ID = UUID("5b0d3c1e-4f27-4a86-9d0e-7c2f61a8b934")
 
 
 async def make(auth: httpx.AsyncClient, person, **body: Any) -> dict[str, Any]:
@@ -184,7 +186,7 @@ async def test_an_id_that_is_none_is_refused(auth: httpx.AsyncClient, ada) -> No
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/api/auth/keys"), ("GET", "/api/auth/keys"), ("DELETE", f"/api/auth/keys/{uuid4()}")]
+    ("method", "path"), [("POST", "/api/auth/keys"), ("GET", "/api/auth/keys"), ("DELETE", f"/api/auth/keys/{SOME_ID}")]
 )
 async def test_keys_need_a_login(edge: httpx.AsyncClient, method: str, path: str) -> None:
     answer = await edge.request(method, path, json={"name": "script"} if method == "POST" else None)

@@ -16,6 +16,8 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from .front_door import Gateway, Person, purged, served
 
+SOME_ID = UUID("5b0d3c1e-4f27-4a86-9d0e-7c2f61a8b934")
+
 
 def last_asked(gateway: Gateway) -> httpx.Request:
     return gateway.behind.asked[-1]
@@ -25,10 +27,10 @@ def last_asked(gateway: Gateway) -> httpx.Request:
     ("method", "path"),
     [("POST", "/api/auth/signup"), ("POST", "/api/auth/login"), ("POST", "/api/auth/token"),
      ("POST", "/api/auth/refresh"), ("POST", "/api/auth/logout"), ("GET", "/api/auth/me"), ("GET", "/api/auth/keys"),
-     ("POST", "/api/auth/keys"), ("DELETE", f"/api/auth/keys/{uuid4()}"), ("GET", "/api/chats?limit=3&cursor=x"),
-     ("GET", f"/api/chats/{uuid4()}"), ("PATCH", f"/api/chats/{uuid4()}"), ("DELETE", f"/api/chats/{uuid4()}"),
-     ("POST", f"/api/chats/{uuid4()}/messages/{uuid4()}/stop"),
-     ("POST", f"/api/chats/{uuid4()}/messages/{uuid4()}/feedback")],
+     ("POST", "/api/auth/keys"), ("DELETE", f"/api/auth/keys/{SOME_ID}"), ("GET", "/api/chats?limit=3&cursor=x"),
+     ("GET", f"/api/chats/{SOME_ID}"), ("PATCH", f"/api/chats/{SOME_ID}"), ("DELETE", f"/api/chats/{SOME_ID}"),
+     ("POST", f"/api/chats/{SOME_ID}/messages/{SOME_ID}/stop"),
+     ("POST", f"/api/chats/{SOME_ID}/messages/{SOME_ID}/feedback")],
 )  # fmt: skip
 async def test_a_request_is_passed_on_as_it_is(gateway: Gateway, ada: Person, method: str, path: str) -> None:
     body = b'{"some": "body"}' if method in ("POST", "PATCH") else b""
