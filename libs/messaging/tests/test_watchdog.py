@@ -178,3 +178,13 @@ async def test_lag_is_measured(watched: Watched) -> None:
     await watched.look_after(1)
     gauge: Any = metrics.CONSUMER_LAG.labels("documents", "0")
     assert gauge._value.get() == 6
+
+
+async def test_the_lag_of_a_partition_that_went_to_another_replica_is_not_told_any_more(watched: Watched) -> None:
+    watched.consumer.end = 10
+    await watched.look_after(1)
+    watched.consumer.assigned = set()
+    await watched.look_after(1)
+
+    told = [sample for metric in metrics.CONSUMER_LAG.collect() for sample in metric.samples]
+    assert [sample for sample in told if sample.labels == {"topic": "documents", "partition": "0"}] == []

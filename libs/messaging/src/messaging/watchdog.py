@@ -111,6 +111,8 @@ async def _lag(
     With partitions of its own a consumer is judged by these; without any, by what its whole group has committed.
     """
     assigned = [place for place in consumer.assignment() if place in ends]
+    for place in ends.keys() - set(assigned):
+        metrics.CONSUMER_LAG.remove(place.topic, str(place.partition))  # another replica's to tell of, now or again
     if not assigned:
         async with asyncio.timeout(ASK_SECONDS):
             committed = {place: await consumer.committed(place) or 0 for place in ends}
