@@ -23,7 +23,7 @@ from messaging.process import End, end_process
 from messaging.producing import Producer
 from messaging.relay import Relay, WipedHook
 from messaging.replaying import Replayer
-from messaging.subscribing import Subscription
+from messaging.subscribing import Subscription, group_of
 from messaging.transactions import Transactions
 from messaging.watchdog import Watchdog
 from messaging.workers import Work
@@ -143,7 +143,7 @@ class Delivery:
         return Consumption(
             kafka=self._settings.kafka,
             topic=topic,
-            group=f"{service}.{topic}",
+            group=group_of(service, topic),
             handling=self._handlings[topic],
             memory=self._memory,
             fetch_max_wait_ms=self._settings.kafka_fetch_max_wait_ms,

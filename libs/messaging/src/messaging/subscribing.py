@@ -29,3 +29,8 @@ class Subscription:
         strangers = [fact.type for fact in self.handlers if fact.topic != self.topic]
         if strangers:
             raise ValueError(f"{', '.join(strangers)}: not said on the topic {self.topic.name}")
+
+
+def group_of(service: str, topic: str) -> str:
+    """The consumer group in which the replicas of a service share a topic. What watches its lag knows it, too."""
+    return f"{service}.{topic}"
