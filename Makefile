@@ -25,9 +25,9 @@ export PIP_CERT ?= $(CERTIFICATES)
 endif
 
 # The two trees that import each other freely are checked as one.
-SOURCES := $(wildcard libs/*/src services/*/src tools/*/src)
+SOURCES := $(wildcard libs/*/src services/*/src tools/*/src) benchmarks
 
-.PHONY: help run test engines test-integration lint format typecheck check contracts hooks clean
+.PHONY: help run test engines test-integration test-chaos lint format typecheck check contracts hooks clean
 
 help: ## Show what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-17s %s\n' "$$name" "$$text"; done
@@ -43,6 +43,18 @@ engines: .venv/.for-development ## Start real engines without Docker, print thei
 
 test-integration: .venv/.for-development ## Test on a real Kafka, PostgreSQL, MinIO and Chroma: given, in containers, or native
 	@exec $(BIN)/python -m tests.engines test
+
+test-chaos: .venv/.for-development ## Kill services, connections and Kafka by lot under load, then audit (FAULTS, WIPES, SEED)
+	@exec $(BIN)/python -m tests.chaos $(if $(FAULTS),--faults $(FAULTS)) $(if $(WIPES),--wipes $(WIPES)) $(if $(SEED),--seed $(SEED))
+
+bench: .venv/.for-development ## Measure docqa against bare loops: rows 1 to 5, 9, 11, 12 (20 minutes; one row: python -m benchmarks 3)
+	@exec $(BIN)/python -m benchmarks bench
+
+bench-scale: .venv/.for-development ## The large rows: 6, 7, 8, 10 (an hour)
+	@exec $(BIN)/python -m benchmarks scale
+
+bench-load: .venv/.for-development ## Fifty people for five minutes
+	@exec $(BIN)/python -m benchmarks load
 
 lint: .venv/.for-development ## Check style, and who imports whom
 	$(BIN)/ruff check

@@ -53,11 +53,16 @@ class Person:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._following is not None:
-            self._following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._following
+        await self.stops_following()
         await self.http.aclose()
+
+    async def stops_following(self) -> None:
+        """From now on nothing is heard of documents."""
+        following, self._following = self._following, None
+        if following is not None:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
 
     async def signs_up(self) -> None:
         """An account, and a stream that is being followed."""

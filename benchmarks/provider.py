@@ -39,7 +39,7 @@ class Provider:
         log = Path(tempfile.gettempdir()) / f"docqa-bench-provider-{os.getpid()}.log"
         self._child = children.start(
             "provider",
-            [sys.executable, "-m", "tests.stubs.providers", "openai"],
+            [sys.executable, "-m", "tests.stubs.providers", "openai", "--dimension", str(DIMENSION)],
             environment=os.environ,
             folder=ROOT,
             log=log,

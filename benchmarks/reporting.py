@@ -54,7 +54,7 @@ def save(figures: Sequence[Figure], machine: Machine, target: Path) -> None:
 
 def _cells(figure: Figure) -> list[str]:
     return [
-        str(figure.row),
+        str(figure.row or "load"),
         figure.what,
         f"{_range(figure.ours)} {figure.unit}",
         f"{_range(figure.bare)} {figure.unit}" if figure.bare else "",

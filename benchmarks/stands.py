@@ -27,7 +27,7 @@ class Broker(StrEnum):
     KAFKA = "Apache Kafka"
 
 
-@dataclass
+@dataclass(eq=False)
 class Stand:
     """A running docqa."""
 
@@ -35,6 +35,7 @@ class Stand:
     provider: Provider
     broker: Broker
     seed: int
+    settings: Mapping[str, str]
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
     @asynccontextmanager
@@ -59,6 +60,11 @@ class Stand:
 
     def service(self, name: str) -> list[int]:
         return self._families(self.stack.services[name].child)
+
+    def engine(self, name: str) -> list[int]:
+        """The processes of `postgres`, `chroma` or `broker`, if they are the stack's own."""
+        engine = {"postgres": self.stack.postgres, "chroma": self.stack.chroma, "broker": self.stack.broker}[name]
+        return self._families(engine.child) if engine is not None else []
 
     @staticmethod
     def _families(*children: object) -> list[int]:
@@ -130,4 +136,4 @@ async def _stand(broker: Broker, settings: Mapping[str, str], seed: int) -> Asyn
         if broker is Broker.KAFKA:
             user["DOCQA_KAFKA"] = await opened.enter_async_context(kafka(folder))
         stack = await opened.enter_async_context(Stack(folder / "data", user=user))
-        yield Stand(stack, provider, broker, seed)
+        yield Stand(stack, provider, broker, seed, user)

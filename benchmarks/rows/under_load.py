@@ -8,6 +8,7 @@ from time import perf_counter
 
 from benchmarks import documents
 from benchmarks.bench import Bench
+from benchmarks.documents import File
 from benchmarks.figures import Figure, ratio_at_most
 from benchmarks.people import Person
 from benchmarks.series import Series, percentile
@@ -29,27 +30,29 @@ async def measure(bench: Bench) -> list[Figure]:
     stand = await bench.stands.get()
     await stand.provider.behave(delay=DELAY)
     async with stand.person() as person, stand.person() as other:
-        await person.brings(*(documents.text_file(stand.fresh(), chunks=50) for _ in range(TEXTS)))
+        files = [documents.text_file(stand.fresh(), chunks=50) for _ in range(TEXTS)]
+        await person.brings(*files)
         acts: dict[str, Act] = {"ask": person.asks, "search": person.searches}
         with bench.tell.step("warm-up"):
-            await _round(acts, 0)
+            await _round(acts, files, 0)
         idle, busy = list[dict[str, list[float]]](), list[dict[str, list[float]]]()
         for number in range(1, ROUNDS + 1):
             with bench.tell.step(f"idle, {number} of {ROUNDS}"):
-                idle.append(await _round(acts, number))
+                idle.append(await _round(acts, files, number))
             with bench.tell.step(f"busy, {number} of {ROUNDS}"):
                 async with _ingesting(stand, other):
-                    busy.append(await _round(acts, number))
+                    busy.append(await _round(acts, files, number))
     return [figure for name in acts for figure in _figures(name, idle, busy)]
 
 
-async def _round(acts: dict[str, Act], number: int) -> dict[str, list[float]]:
+async def _round(acts: dict[str, Act], files: list[File], number: int) -> dict[str, list[float]]:
     """Milliseconds of each act, one after another."""
     taken: dict[str, list[float]] = {name: [] for name in acts}
     for sample in range(SAMPLES):
+        question = documents.question_about(files[sample % TEXTS], number * SAMPLES + sample)
         for name, act in acts.items():
             began = perf_counter()
-            await act(documents.question(number * SAMPLES + sample))
+            await act(question)
             taken[name].append(1000 * (perf_counter() - began))
     return taken
 

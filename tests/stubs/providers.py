@@ -257,10 +257,11 @@ def main() -> None:
     parser.add_argument("protocol", choices=["openai", "gemini"])
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--dimension", type=int, default=1536, help="of vectors of models that it does not know")
     asked = parser.parse_args()
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    stub = (OpenAIStub if asked.protocol == "openai" else GeminiStub)(port=asked.port)
+    stub = (OpenAIStub if asked.protocol == "openai" else GeminiStub)(port=asked.port, dimension=asked.dimension)
     stub.embeddings.usual = stub.chat.usual = Behaviour(delay=asked.delay)
     print(stub.base_url, flush=True)  # noqa: T201  # whoever starts it reads it
     signal.sigwait(ends)
