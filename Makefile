@@ -36,7 +36,7 @@ run: .venv/.for-running ## Start docqa on this machine and print its address (DO
 	@exec $(BIN)/docqa up
 
 test: .venv/.for-development ## Run every test on a stack of its own and print the coverage
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup --cov --cov-report=term
 
 engines: .venv/.for-development ## Start real engines without Docker, print their addresses, stop them on Ctrl-C
 	@DOCQA_TEST_ENGINES=native exec $(BIN)/python -m tests.engines

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -11,8 +12,19 @@ from docqa.stack import Stack
 from tests.engines.addresses import Addresses
 from tests.engines.emptying import emptied
 
+MEETING_A_STACK = ("e2e", "security")
 
-@pytest_asyncio.fixture(scope="package", loop_scope="session")
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests are shared out among processes, those that meet a whole stack stay together in one of them."""
+    here = Path(__file__).parent
+    for item in items:
+        if any(item.path.is_relative_to(here / room) for room in MEETING_A_STACK):
+            item.add_marker(pytest.mark.xdist_group("stack"))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     given = Addresses.of(os.environ)
     if given.kafka:

@@ -7,7 +7,8 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +135,17 @@ async def test_a_socket_path_that_would_be_too_long_is_told(monkeypatch: pytest.
         sockets.short_folder(tmp_path)
 
 
-def test_a_socket_folder_of_somebody_else_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ours, squatted = tmp_path / "a", tmp_path / "b"
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path leaves room for that of a socket."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_a_socket_folder_of_somebody_else_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, short_path: Path
+) -> None:
+    ours, squatted = short_path / "a", short_path / "b"
     ours.mkdir()
     squatted.mkdir()
     monkeypatch.setattr(sockets, "_candidates", lambda: [squatted, ours])
