@@ -48,6 +48,11 @@ async def events(request: Request):
         yield b"event: bye\\n\\n"
     return StreamingResponse(stream(), media_type="text/event-stream")
 
+@app.get("/failing")
+async def failing():
+    from chassis.process import end_process
+    end_process("a part of it has failed")
+
 @app.get("/slow")
 async def slow():
     await asyncio.sleep(0.5)
@@ -157,6 +162,15 @@ async def test_sigterm_ends_streams_lets_requests_finish_and_leaves_in_order(ser
         assert await stopped == 0
         assert time.monotonic() - began < 5
     assert "left in order" in service.log.read_text()
+
+
+async def test_a_service_a_part_of_which_has_failed_leaves_in_order_and_says_so(service: Process) -> None:
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(f"{service.url}/failing")).status_code == 200
+    assert service.process.wait(timeout=30) == 70
+    log = service.log.read_text()
+    assert "a part of it has failed" in log
+    assert "left in order" in log
 
 
 async def test_a_stream_that_does_not_listen_does_not_keep_the_process(

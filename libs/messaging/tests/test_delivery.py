@@ -21,7 +21,6 @@ from messaging.delivery import Delivery
 from messaging.fences import Fence
 from messaging.jobs import Job
 from messaging.outbox import Outbox
-from messaging.process import end_process
 from messaging.subscribing import Subscription
 from messaging.tables import DeadLetter, JobRow, OutboxRow
 from messaging.workers import Finish
@@ -308,26 +307,6 @@ async def test_a_part_that_ends_by_a_mistake_of_ours_ends_the_process(service: S
 
     delivery._keep(breaks(), "some part")
     await until(lambda: service.ended == ["some part ended: KeyError"])
-
-
-def test_ending_the_process_asks_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    signals: list[Any] = []
-    timers: list[tuple[float, Callable[..., object]]] = []
-
-    class Timer:
-        daemon = False
-
-        def __init__(self, seconds: float, then: Callable[..., object], _arguments: list[int]) -> None:
-            timers.append((seconds, then))
-
-        def start(self) -> None:
-            assert self.daemon
-
-    monkeypatch.setattr("os.kill", lambda pid, signal: signals.append(signal))
-    monkeypatch.setattr("threading.Timer", Timer)
-    end_process("a test")
-    assert len(signals) == 1
-    assert timers[0][0] < 30
 
 
 async def test_records_carry_the_id_that_was_said(service: Service) -> None:

@@ -11,6 +11,7 @@ from contracts.problems import CONTENT_TYPE
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from chassis import process
 from chassis.ids import uuid7
 from chassis.observing import REQUEST_ID
 from chassis.problems import ProblemError
@@ -74,7 +75,7 @@ class Server(uvicorn.Server):
 
 
 def serve(app: FastAPI, settings: ServiceSettings) -> None:
-    """Serve until SIGTERM or SIGINT; exits with 3 if the app could not start."""
+    """Serve until SIGTERM or SIGINT; exits with 3 if the app could not start, with 70 if a part of it has failed."""
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -97,3 +98,5 @@ def serve(app: FastAPI, settings: ServiceSettings) -> None:
     server.run()
     if not server.started:
         raise SystemExit(START_FAILED)
+    if process.failed.is_set():
+        raise SystemExit(process.FAILED)

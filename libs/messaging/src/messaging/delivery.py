@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from chassis.database import Sessions, create_sessions, is_transient
 from chassis.health import Check
+from chassis.process import End, end_process
 from chassis.settings import ServiceSettings
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -19,7 +20,6 @@ from messaging.consuming import Consumption
 from messaging.handling import Handling
 from messaging.housekeeping import housekeeping
 from messaging.listening import Listener
-from messaging.process import End, end_process
 from messaging.producing import Producer
 from messaging.relay import Relay, WipedHook
 from messaging.replaying import Replayer

@@ -7,12 +7,12 @@ from typing import TypeVar
 import structlog
 from chassis import metrics
 from chassis.failures import Failure, Poison
+from chassis.process import End, end_process
 from chassis.telemetry import continue_trace, span
 from contracts.facts import Fact
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging import dead_letters, fences
-from messaging.process import End, end_process
 from messaging.records import Heard, Record, read
 from messaging.repeating import is_away, repeat_while_away
 from messaging.subscribing import Handler, Subscription

@@ -10,10 +10,10 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from chassis import metrics
+from chassis.process import End, end_process
 
 from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
-from messaging.process import End, end_process
 
 EVERY = 5.0
 STALLED_AFTER = 45.0  # seconds without progress though there is something to read

@@ -14,11 +14,13 @@ STOP_SECONDS = 25  # below the 30 s that a supervisor waits before it kills
 FAILED = 70  # EX_SOFTWARE
 
 log = structlog.stdlib.get_logger(__name__)
+failed = threading.Event()
 
 
 def end_process(reason: str) -> None:
-    """Stop in order if that is still possible, and without order if it is not."""
+    """Stop in order if that is still possible, and without order if it is not; the exit code is `FAILED` either way."""
     log.critical("ending the process", reason=reason)
+    failed.set()
     last = threading.Timer(STOP_SECONDS, os._exit, [FAILED])
     last.daemon = True
     last.start()
