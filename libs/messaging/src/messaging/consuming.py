@@ -9,13 +9,13 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from chassis import metrics
+from chassis.process import End, end_process
 from faststream import AckPolicy
 from faststream.kafka.message import KafkaMessage
 
 from messaging.acking import Acknowledgements
 from messaging.broker_memory import BrokerMemory
 from messaging.handling import Handling
-from messaging.process import End, end_process
 from messaging.records import Record
 from messaging.tolerant_consumer import TolerantBroker
 
