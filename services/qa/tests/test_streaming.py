@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
-import pytest
 from chassis.failures import Misconfigured, Permanent, Transient
 from chassis.ids import uuid7
 from contracts.facts import DocumentDeleted, UserDeleted
