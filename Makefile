@@ -27,7 +27,7 @@ endif
 # The two trees that import each other freely are checked as one.
 SOURCES := $(wildcard libs/*/src services/*/src tools/*/src) benchmarks
 
-.PHONY: help run test engines test-integration test-chaos lint format typecheck check contracts hooks clean
+.PHONY: help run test engines test-integration test-helm test-chaos lint format typecheck check contracts hooks clean
 
 help: ## Show what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-17s %s\n' "$$name" "$$text"; done
@@ -43,6 +43,9 @@ engines: .venv/.for-development ## Start real engines without Docker, print thei
 
 test-integration: .venv/.for-development ## Test on a real Kafka, PostgreSQL, MinIO and Chroma: given, in containers, or native
 	@exec $(BIN)/python -m tests.engines test
+
+test-helm: .venv/.for-development ## Render the Helm chart and hold it against the services' settings and Kubernetes' schemas
+	@exec $(BIN)/python -m tests.deploy
 
 test-chaos: .venv/.for-development ## Kill services, connections and Kafka by lot under load, then audit (FAULTS, WIPES, SEED)
 	@exec $(BIN)/python -m tests.chaos $(if $(FAULTS),--faults $(FAULTS)) $(if $(WIPES),--wipes $(WIPES)) $(if $(SEED),--seed $(SEED))
