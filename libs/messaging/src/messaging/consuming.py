@@ -20,6 +20,8 @@ from messaging.records import Record
 from messaging.tolerant_consumer import TolerantBroker
 
 MAX_POLL_MS = 300_000  # longer than a handler waits for its database
+# A group that joined while its topic was not there is given nothing, and asks for nothing, until it looks again.
+METADATA_MAX_AGE_MS = 5_000
 STOP_SECONDS = 4.0
 RETRY_AFTER = (0.1, 0.5, 1.0, 2.0)
 
@@ -111,6 +113,7 @@ class Consumption:
             client_id=self.group,
             consumer_only=True,
             allow_auto_create_topics=False,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
             apply_types=False,
             graceful_timeout=STOP_SECONDS,
             logger=None,
