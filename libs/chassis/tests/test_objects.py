@@ -367,9 +367,10 @@ async def test_a_bucket_that_keeps_versions_is_not_ready(s3_endpoint: str) -> No
     from minio.commonconfig import ENABLED
     from minio.versioningconfig import VersioningConfig
 
-    store = s3_files(s3_endpoint, "docqa-versioned")
+    bucket = f"docqa-{uuid4().hex[:8]}"
+    store = s3_files(s3_endpoint, bucket)
     assert await store.check() is None
-    store._client.set_bucket_versioning("docqa-versioned", VersioningConfig(ENABLED))
+    store._client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
 
     assert "versioning" in (await store.check() or "")
 

@@ -26,8 +26,9 @@ def _template() -> list[str]:
 async def engine(postgres: Server, _template: list[str]) -> AsyncIterator[AsyncEngine]:
     await postgres.create_role(OWNER)
     if not _template:
-        await _create_template(postgres, "messaging_template")
-        _template.append("messaging_template")
+        template = f"messaging_template_{uuid4().hex[:8]}"
+        await _create_template(postgres, template)
+        _template.append(template)
     name = f"messaging_{uuid4().hex[:12]}"
     await postgres.create_database(name, owner=OWNER, template=_template[0])
     engine = create_engine(postgres.url(name, OWNER))
