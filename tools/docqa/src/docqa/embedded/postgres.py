@@ -52,6 +52,7 @@ SETTINGS = {
 }
 # For tests only: a crash may cost the data.
 FAST = {
+    "max_connections": "500",  # several stacks, each service several times
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
