@@ -9,11 +9,17 @@ from docqa.stack import Stack
 
 from tests.engines.addresses import Addresses
 from tests.engines.choosing import Broker, own_broker
+from tests.engines.emptying import emptied
 from tests.engines.missing import EngineMissing
-from tests.integration.cluster import REPLICAS, Cluster
+from tests.integration.cluster import REPLICAS, Cluster, told_of
+from tests.stubs.behaviour import Behaviour
+from tests.stubs.providers import OpenAIStub
 
 # Without a Kafka that keeps what it is told there is nothing to see here: `make test-integration` brings one.
 collect_ignore_glob = [] if Addresses.of(os.environ).kafka else ["test_*.py"]
+
+CALL_TAKES = Behaviour(delay=0.2)
+"""As a provider does: so batches overlap, and whoever dies dies in the midst of one."""
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
@@ -38,14 +44,28 @@ async def cluster(
     _own_broker: Broker | EngineMissing, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Cluster]:
     """One of each service; add others."""
-    user = await Addresses.of(os.environ).for_a_stack()
+    given = Addresses.of(os.environ)
+    user = await given.for_a_stack()
     if not isinstance(_own_broker, EngineMissing):
         user["DOCQA_KAFKA"] = _own_broker.bootstrap_servers
-    folder = tmp_path_factory.mktemp("cluster")
-    async with Stack(folder, user=user) as stack:
-        cluster = Cluster(stack, user, stack.data / "logs")
-        yield cluster
-        await cluster.close()
+    elif given.kafka:
+        await emptied(given.kafka)
+    provider = OpenAIStub()
+    user |= told_of(provider)
+    try:
+        async with Stack(tmp_path_factory.mktemp("cluster"), user=user) as stack:
+            cluster = Cluster(stack, user, provider)
+            try:
+                yield cluster
+            finally:
+                await cluster.close()
+    finally:
+        provider.close()
+
+
+@pytest.fixture(autouse=True)
+def _usual(cluster: Cluster) -> None:
+    cluster.provider.embeddings.usual = CALL_TAKES
 
 
 @pytest_asyncio.fixture(loop_scope="session")
