@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from docqa.embedded import spawn
+
 from tests.engines import selecting
 from tests.engines.choosing import Chosen, engines
 
@@ -30,6 +32,7 @@ async def _serve() -> int:
     with tempfile.TemporaryDirectory(prefix="docqa-engines-") as folder:
         async with engines(Path(folder)) as chosen:
             _tell(chosen)
+            _say("They run until Ctrl-C. Another shell finds them with these lines:")
             _print_lines("for the tests", chosen.addresses.environment())
             _print_lines("for docqa itself", await chosen.addresses.for_a_stack())
             try:
@@ -52,9 +55,10 @@ async def _test(words: list[str]) -> int:
 
 
 async def _pytest(words: list[str], told: Mapping[str, str]) -> int:
+    tied = [sys.executable, "-I", "-S", spawn.__file__, str(int(signal.SIGINT)), str(os.getpid()), "same"]
     command = [sys.executable, "-m", "pytest", "-p", selecting.__name__, *(words or selecting.PATHS)]
     # In a group of its own: Ctrl-C reaches it through us, once, so that it ends what it started.
-    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **told}, process_group=0)
+    process = await asyncio.create_subprocess_exec(*tied, *command, env={**os.environ, **told}, process_group=0)
     try:
         return await process.wait()
     except asyncio.CancelledError:

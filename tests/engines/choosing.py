@@ -89,7 +89,7 @@ async def engines(folder: Path) -> AsyncIterator[Chosen]:
                 chosen.running[name] = "given by its address"
                 continue
             try:
-                engine = await _started(name, folder)
+                engine = await _started(name, folder, kinds=kinds())
             except EngineMissing as missing:
                 chosen.missing[name] = missing.reason
                 continue
@@ -101,8 +101,8 @@ async def engines(folder: Path) -> AsyncIterator[Chosen]:
 
 @asynccontextmanager
 async def own_broker(folder: Path) -> AsyncIterator[Broker]:
-    """A broker that nobody else uses. Raises `EngineMissing`."""
-    broker = await _started("Kafka", folder)
+    """A broker that nobody else uses; rather a process of ours than a container. Raises `EngineMissing`."""
+    broker = await _started("Kafka", folder, kinds=("native", "docker"))
     assert isinstance(broker, ContainerKafka | NativeKafka)
     try:
         yield broker
@@ -110,9 +110,9 @@ async def own_broker(folder: Path) -> AsyncIterator[Broker]:
         await broker.remove()
 
 
-async def _started(name: str, folder: Path) -> Engine:
+async def _started(name: str, folder: Path, *, kinds: Sequence[str]) -> Engine:
     reasons = []
-    for kind in kinds():
+    for kind in kinds:
         try:
             engine = MAKERS[name][kind](folder / name.lower())
             try:

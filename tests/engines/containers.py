@@ -142,7 +142,7 @@ class ContainerPostgres:
         from testcontainers.community.postgres import PostgresContainer
 
         self._container = PostgresContainer(POSTGRES, username="postgres", password="postgres", dbname="postgres")
-        self._container.with_command("postgres -c max_connections=300 -c fsync=off -c full_page_writes=off")
+        self._container.with_command("postgres -c max_connections=500 -c fsync=off -c full_page_writes=off")
 
     @property
     def addresses(self) -> Addresses:

@@ -52,9 +52,9 @@ class NativeKafka:
     how = f"Apache Kafka {publications.KAFKA} from its jars"
 
     def __init__(self, folder: Path) -> None:
-        """Raises `EngineMissing`, perhaps after a while: the first time the jars are fetched."""
+        """Raises `EngineMissing`."""
         self._java = publications.java()
-        self._classes = f"{publications.kafka_jars()}/*"
+        self._jars: Path | None = None
         self._folder = folder
         self._port, self._controller = ports.free(2)
         self.child: children.Child | None = None
@@ -68,6 +68,8 @@ class NativeKafka:
         return Addresses(kafka=self.bootstrap_servers)
 
     async def start(self) -> None:
+        """Raises `EngineMissing`, perhaps after a while: the first time the jars are fetched."""
+        self._jars = await publications.kafka_jars()
         self._folder.mkdir(parents=True, exist_ok=True)
         if not self._data.exists():
             await self._format()
@@ -125,7 +127,7 @@ class NativeKafka:
     def _spawn(self, *words: str) -> children.Child:
         return children.start(
             "kafka",
-            [self._java, *JVM, "-cp", self._classes, *words],
+            [self._java, *JVM, "-cp", f"{self._jars}/*", *words],
             environment={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
             folder=self._folder,
             log=self._log,

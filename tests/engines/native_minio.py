@@ -22,8 +22,6 @@ class NativeMinio:
     how = f"MinIO {publications.MINIO} built from its module"
 
     def __init__(self, folder: Path) -> None:
-        """Raises `EngineMissing`, perhaps after minutes: the first time it is built."""
-        self._program = publications.minio_program()
         self._folder = folder
         (port,) = ports.free(1)
         self._endpoint = f"127.0.0.1:{port}"
@@ -34,10 +32,12 @@ class NativeMinio:
         return Addresses(s3_endpoint=self._endpoint, s3_access_key=USER, s3_secret_key=PASSWORD)
 
     async def start(self) -> None:
+        """Raises `EngineMissing`, perhaps after minutes: the first time it is built."""
+        program = await publications.minio_program()
         self._folder.mkdir(parents=True, exist_ok=True)
         self.child = children.start(
             "minio",
-            [self._program, "server", self._folder / "data", *self._arguments()],
+            [program, "server", self._folder / "data", *self._arguments()],
             environment={
                 "PATH": os.defpath,
                 "HOME": str(self._folder),

@@ -91,15 +91,19 @@ async def _kept(name: str, make: Callable[[Path], Awaitable[None]]) -> Path:
     draft = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=cache()))
     try:
         await make(draft)
-        draft.chmod(0o755)
-        try:
-            draft.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
+        _put(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder
+
+
+def _put(draft: Path, folder: Path) -> None:
+    draft.chmod(0o755)
+    try:
+        draft.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
 
 
 def _program(engine: str, name: str, otherwise: str) -> str:

@@ -8,9 +8,9 @@ PATHS = (
     "libs/messaging/tests",
     "libs/chassis/tests/test_objects.py",
     "services/embedder/tests/test_chroma.py",
+    "services/qa/tests/test_index_trouble.py",
     "tests/integration",
     "tests/e2e/test_journey.py",
-    "tests/e2e/test_answers.py",
 )
 
 WHOLE = {"e2e", "integration"}
