@@ -26,6 +26,14 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{/* Without what changes with the chart alone: new labels would be new pods. Of: root, component. */}}
+{{- define "docqa.podLabels" -}}
+{{- with .root.Values.pods.labels }}{{ toYaml . }}
+{{ end }}
+{{- include "docqa.selector" . }}
+app.kubernetes.io/part-of: docqa
+{{- end }}
+
 {{/* Of: root, service. */}}
 {{- define "docqa.image" -}}
 {{- $image := .root.Values.image -}}
