@@ -80,7 +80,7 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], *, within: floa
 class SomeWork(Work):
     """Work that remembers, and does what the test tells it to."""
 
-    kind: ClassVar[str] = "some"
+    kind = "some"
     backoff = timedelta(milliseconds=5)
     backoff_ceiling = timedelta(milliseconds=20)
 

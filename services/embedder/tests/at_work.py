@@ -113,7 +113,7 @@ class AtWork:
         self.store = store
         self.parts = Parts.of(settings, sessions, store)
         self.chroma: Chroma = self.parts.chroma
-        (subscription,) = Subscribers(self.parts.outbox).subscriptions()
+        (subscription,) = Subscribers(self.parts.stage).subscriptions()
         self._handling = Handling(subscription, self.transactions, wake=self._wake)
         self.works: dict[str, Work] = {work.kind: work for work in self.parts.works()}
         self.workers: dict[str, Worker] = {}

@@ -1,11 +1,9 @@
 """After a deletion nothing is left, whoever was writing, and the receipt proves it."""
 
-from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from contracts.facts import DocumentEmbedded, DocumentPurged
-from embedder.erasing import LONGEST_LEASE, LOOK_AGAIN
 from messaging.finishing import Ending
 
 from services.embedder.tests.at_work import AtWork, Document, Slow, a_document
@@ -117,11 +115,6 @@ async def test_what_a_zombie_writes_after_the_receipt_is_found_when_somebody_loo
     assert (purged.verified, verified.verified) == (False, True)
     assert (verified.erased, verified.remaining) == (purged.erased + 3, 0)
     assert await embedder.nothing_is_left(document)
-
-
-def test_somebody_looks_again_after_the_longest_lease_an_hour_and_a_day() -> None:
-    assert LOOK_AGAIN[0] > LONGEST_LEASE
-    assert LOOK_AGAIN[1:] == (timedelta(hours=1), timedelta(days=1))
 
 
 async def test_what_was_verified_is_said_again_when_somebody_asks(embedder: AtWork) -> None:

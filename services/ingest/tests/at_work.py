@@ -23,11 +23,11 @@ from contracts.facts import (
 from contracts.objects import About, about_key, chunks_key, document_prefix, raw_key
 from ingest.extracting import extract
 from ingest.extraction import Extraction
-from ingest.main import works
+from ingest.main import stage_of, works
 from ingest.nursery_process import Ended
 from ingest.readers import Readers
 from ingest.reading import Engine
-from ingest.settings import LONGEST_LEASE, IngestSettings
+from ingest.settings import IngestSettings
 from ingest.subscribers import Subscribers
 from ingest.tables import DocumentChunk, SplitVersion
 from messaging import fences, finishing, taking
@@ -39,6 +39,7 @@ from messaging.transactions import Transactions
 from messaging.workers import Work
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
+from stages.erasing import LONGEST_LEASE
 
 from services.ingest.tests.waiting import until
 
@@ -115,10 +116,10 @@ class AtWork:
         self.sessions = create_sessions(engine)
         self.store = store
         self.readers = readers
-        outbox = Outbox("ingest")
-        (subscription,) = Subscribers(outbox).subscriptions()
+        stage = stage_of(Outbox("ingest"), store)
+        (subscription,) = Subscribers(stage).subscriptions()
         self._handlers = subscription.handlers
-        self._works = works(settings, self.sessions, store=store, readers=readers, outbox=outbox)
+        self._works = works(settings, self.sessions, store=store, readers=readers, stage=stage)
         self._worked: list[str] = []
 
     def work(self, kind: str) -> Work:

@@ -33,7 +33,7 @@ from messaging.transactions import Transactions
 from messaging.working import Worker
 from models.chat import Delta, Message, Usage
 from numpy.typing import NDArray
-from qa.main import create_app, works
+from qa.main import create_app, stage_of, works
 from qa.settings import QaSettings
 from qa.statements import Statements
 from qa.subscribers import Subscribers
@@ -137,7 +137,7 @@ class Service:
     async def hear(self, fact: Fact) -> None:
         """One handler's transaction, as delivery runs it."""
         handlers: dict[type[Fact], Any] = {}
-        for subscription in Subscribers(Outbox("qa")).subscriptions():
+        for subscription in Subscribers(stage_of(Outbox("qa"))).subscriptions():
             handlers.update(subscription.handlers)
         async with self.sessions.begin() as session:
             await handlers[type(fact)](session, await fences.lock(session, fact.subject), fact)
@@ -145,7 +145,8 @@ class Service:
     async def work(self, *kinds: str) -> None:
         """Do all jobs that are due, of these kinds or of all."""
         transactions = Transactions(self.engine, self.sessions)
-        doing = [work for work in works(self.settings, self.sessions, Outbox("qa")) if not kinds or work.kind in kinds]
+        all_works = works(self.settings, self.sessions, stage_of(Outbox("qa")))
+        doing = [work for work in all_works if not kinds or work.kind in kinds]
         workers = [Worker(work, transactions) for work in doing]
         tasks = [asyncio.create_task(worker.run()) for worker in workers]
         try:

@@ -23,6 +23,7 @@ from messaging.outbox import Outbox
 from messaging.tables import JobRow
 from qa.active_index import ActiveIndexes
 from qa.indexing import ActiveIndexWait, CopyPassages
+from qa.main import stage_of
 from qa.orders import IndexOrder
 from qa.repository import DocumentVersion
 from qa.tables import IndexRow, PassageRow, SearchableDocument
@@ -323,7 +324,7 @@ async def test_the_highest_generation_is_the_active_index(service: Any) -> None:
 def the_work(service: Any) -> IndexPassages:
     copy = CopyPassages(service.sessions, service.store)
     wait = ActiveIndexWait(service.sessions)
-    return IndexPassages(service.sessions, copy=copy, wait=wait, outbox=Outbox("qa"), concurrency=1)
+    return IndexPassages(service.sessions, copy=copy, wait=wait, stage=stage_of(Outbox("qa")), concurrency=1)
 
 
 def _as_job(row: JobRow) -> Any:

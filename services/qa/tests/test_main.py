@@ -18,7 +18,7 @@ from contracts.flow import FLOW
 from contracts.index import collection_name
 from messaging.outbox import Outbox
 from messaging.tables import OutboxRow
-from qa.main import create_app
+from qa.main import create_app, stage_of
 from qa.settings import QaSettings
 from qa.subscribers import Subscribers
 from sqlalchemy import select
@@ -81,7 +81,8 @@ async def test_it_is_ready_when_it_can_answer(service: Any, address: str) -> Non
 
 
 def test_it_hears_what_the_flow_says_it_hears() -> None:
-    heard = {fact for subscription in Subscribers(Outbox("qa")).subscriptions() for fact in subscription.handlers}
+    subscriptions = Subscribers(stage_of(Outbox("qa"))).subscriptions()
+    heard = {fact for subscription in subscriptions for fact in subscription.handlers}
     assert heard == {step.fact for step in FLOW if "qa" in step.heard_by}
 
 

@@ -27,7 +27,7 @@ class Work(ABC):
     It is cancelled when its lease is lost, when its version has become too late, and when the process stops.
     """
 
-    kind: ClassVar[str]
+    kind: str
     about: ClassVar[str] = DOCUMENTS.key
     """What logs and traces call the subject."""
     concurrency: int = 1

@@ -18,12 +18,16 @@ from messaging.chores import Chore
 from messaging.delivery import Delivery
 from messaging.outbox import Outbox
 from messaging.workers import Work
+from stages.dropping import Drop
+from stages.purging import Purge, Sweep
+from stages.stage import Stage
 
 from embedder.building import BuildIndex
 from embedder.chroma import Chroma
 from embedder.chunk_files import ChunkFiles
 from embedder.embedding import EmbedBatch
 from embedder.errors import ERRORS
+from embedder.holdings import EmbeddedDocuments
 from embedder.keeping import IndexKeeper
 from embedder.listing import ListIndexes
 from embedder.models_in_use import ModelsInUse
@@ -32,7 +36,7 @@ from embedder.routes import router
 from embedder.settings import EmbedderSettings
 from embedder.shards import Shards
 from embedder.subscribers import Subscribers
-from embedder.workers import Drop, Embed, Purge, Rebuild, Sweep
+from embedder.workers import Embed, Rebuild
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Parts:
 
     settings: EmbedderSettings
     sessions: Sessions
-    outbox: Outbox
+    stage: Stage
     chroma: Chroma
     shards: Shards
     models: ModelsInUse
@@ -59,7 +63,13 @@ class Parts:
         return cls(
             settings=settings,
             sessions=sessions,
-            outbox=outbox,
+            stage=Stage(
+                name="embedder",
+                outbox=outbox,
+                holdings=EmbeddedDocuments(sessions, shards),
+                makes=Embed.kind,
+                writes_too=(Rebuild.kind,),
+            ),
             chroma=chroma,
             shards=shards,
             models=models,
@@ -78,14 +88,14 @@ class Parts:
                 self.embed,
                 sessions=self.sessions,
                 shards=self.shards,
-                outbox=self.outbox,
+                stage=self.stage,
                 concurrency=self.settings.batches,
                 tries=self.settings.tries,
             ),
             Rebuild(rebuild, keeper=self.keeper, concurrency=self.settings.rebuilds),
-            Drop(self.sessions, self.shards),
-            Purge(self.sessions, shards=self.shards, outbox=self.outbox),
-            Sweep(self.sessions, shards=self.shards, outbox=self.outbox),
+            Drop(self.stage, self.sessions),
+            Purge(self.stage, self.sessions, concurrency=4),
+            Sweep(self.stage, concurrency=2),
         ]
 
     async def close(self) -> None:
@@ -105,7 +115,7 @@ def create_app(settings: EmbedderSettings) -> FastAPI:
         settings,
         engine,
         sessions=sessions,
-        subscriptions=Subscribers(parts.outbox).subscriptions(),
+        subscriptions=Subscribers(parts.stage).subscriptions(),
         works=parts.works(),
         chores=[Chore(name="drop_retired_indexes", every=timedelta(hours=1), run=parts.keeper.drop_retired)],
     )

@@ -63,7 +63,7 @@ async def hear_deleted(session: AsyncSession, fence: Fence, fact: UserDeleted, o
 class Closure(Work):
     """Deletes every document of a closed account, a few in a transaction."""
 
-    kind: ClassVar[str] = CLOSURE
+    kind = CLOSURE
     about: ClassVar[str] = USERS.key
     max_tries = None
 
@@ -96,7 +96,7 @@ class Closure(Work):
 class Farewell(Work):
     """Once every document has its receipt: looks that nothing is left of the account, and says so."""
 
-    kind: ClassVar[str] = FAREWELL
+    kind = FAREWELL
     about: ClassVar[str] = USERS.key
     max_tries = None
 

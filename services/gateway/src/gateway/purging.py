@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import ClassVar
 from uuid import UUID
 
 from chassis.database import Sessions
@@ -36,7 +35,7 @@ class _Payload(BaseModel):
 class Purge(Work):
     """Erases everything under a document's prefix, counts to zero, and says so."""
 
-    kind: ClassVar[str] = PURGE
+    kind = PURGE
     concurrency = 4
     max_tries = None
 
@@ -90,7 +89,7 @@ class Purge(Work):
 class Sweep(Work):
     """Looks again after a deletion: erases what came late, and says that the store was counted once more."""
 
-    kind: ClassVar[str] = SWEEP
+    kind = SWEEP
     max_tries = None
 
     def __init__(self, *, store: ObjectStore, outbox: Outbox) -> None:

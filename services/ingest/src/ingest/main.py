@@ -19,8 +19,12 @@ from messaging.chores import Chore
 from messaging.delivery import Delivery
 from messaging.outbox import Outbox
 from messaging.workers import Work
+from stages.dropping import Drop
+from stages.purging import Purge, Sweep
+from stages.stage import Stage
 
 from ingest.errors import ERRORS
+from ingest.holdings import SplitDocuments
 from ingest.parsing import ParseDocument
 from ingest.readers import Readers
 from ingest.routes import router
@@ -28,7 +32,7 @@ from ingest.settings import IngestSettings
 from ingest.showing import ShowChunks
 from ingest.subscribers import Subscribers
 from ingest.tidying import remove_old_scratch, remove_orphans
-from ingest.workers import Drop, Parse, Purge, Sweep
+from ingest.workers import Parse
 
 
 def create_app(settings: IngestSettings) -> FastAPI:
@@ -38,15 +42,15 @@ def create_app(settings: IngestSettings) -> FastAPI:
     sessions = create_sessions(engine)
     store = open_store(settings)
     readers = Readers(settings.pdf_engine)
-    outbox = Outbox(settings.service)
+    stage = stage_of(Outbox(settings.service), store)
     http = AsyncClient()
     delivery = Delivery(
         settings.service,
         settings,
         engine,
         sessions=sessions,
-        subscriptions=Subscribers(outbox).subscriptions(),
-        works=works(settings, sessions, store=store, readers=readers, outbox=outbox),
+        subscriptions=Subscribers(stage).subscriptions(),
+        works=works(settings, sessions, store=store, readers=readers, stage=stage),
         chores=[Chore(name="remove_orphans", every=timedelta(days=1), run=partial(remove_orphans, store=store))],
     )
 
@@ -74,16 +78,22 @@ def create_app(settings: IngestSettings) -> FastAPI:
     return app
 
 
+def stage_of(outbox: Outbox, store: ObjectStore) -> Stage:
+    """What ingest is on a document's way."""
+    return Stage(name="ingest", outbox=outbox, holdings=SplitDocuments(store), makes=Parse.kind)
+
+
 def works(
-    settings: IngestSettings, sessions: Sessions, *, store: ObjectStore, readers: Readers, outbox: Outbox
+    settings: IngestSettings, sessions: Sessions, *, store: ObjectStore, readers: Readers, stage: Stage
 ) -> list[Work]:
     """All that ingest works on."""
     parse = ParseDocument(store=store, readers=readers, settings=settings)
     return [
-        Parse(parse, store=store, outbox=outbox, concurrency=settings.readers),
-        Drop(sessions, store),
-        Purge(sessions, store=store, outbox=outbox),
-        Sweep(store=store, outbox=outbox),
+        Parse(parse, store=store, stage=stage, concurrency=settings.readers),
+        Drop(stage, sessions),
+        # Whoever has died over a document holds its lease for half a minute.
+        Purge(stage, sessions, concurrency=4, backoff_ceiling=timedelta(seconds=15)),
+        Sweep(stage, concurrency=2),
     ]
 
 

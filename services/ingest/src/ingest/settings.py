@@ -1,6 +1,5 @@
 """What ingest is told."""
 
-from datetime import timedelta
 from os import cpu_count
 from typing import ClassVar, Self
 
@@ -9,9 +8,6 @@ from pydantic import Field, model_validator
 
 from ingest.limits import Limits
 from ingest.reading import Engine
-
-LONGEST_LEASE = timedelta(seconds=30)
-"""Renewed while the work goes on; a document whose worker died is taken up again this long after."""
 
 
 class IngestSettings(ObjectStoreSettings, ServiceSettings):

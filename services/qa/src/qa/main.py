@@ -24,6 +24,8 @@ from messaging.workers import Work
 from models.chat import ChatModel, open_chat
 from models.opening import keep_to_ourselves
 from sqlalchemy.ext.asyncio import AsyncEngine
+from stages.purging import Purge, Sweep
+from stages.stage import Stage
 
 from qa.active_index import ActiveIndexes
 from qa.answering import Write
@@ -31,6 +33,7 @@ from qa.asking import Ask, Search
 from qa.embedding import OpenModel, QuestionModels, open_with
 from qa.errors import ERRORS
 from qa.full_text import FullText
+from qa.holdings import SearchableDocuments
 from qa.indexing import ActiveIndexWait, CopyPassages
 from qa.keeping import Keep
 from qa.reading import Passages
@@ -43,7 +46,7 @@ from qa.statements import Statements
 from qa.stopping import CHANNEL, Stop, StopWatch
 from qa.subscribers import Subscribers
 from qa.vectors import ShardedVectors
-from qa.workers import IndexPassages, PurgeDocument, PurgeUser, SweepDocument
+from qa.workers import IndexPassages, PurgeUser
 
 # Longer than any answer may take.
 ABANDONED = timedelta(hours=2)
@@ -122,14 +125,14 @@ def questions(
 
 def deliver_all(settings: QaSettings, engine: AsyncEngine, sessions: Sessions) -> Delivery:
     """Everything that qa hears, says and does."""
-    outbox = Outbox(settings.service)
+    stage = stage_of(Outbox(settings.service))
     return Delivery(
         settings.service,
         settings,
         engine,
         sessions=sessions,
-        subscriptions=Subscribers(outbox).subscriptions(),
-        works=works(settings, sessions, outbox),
+        subscriptions=Subscribers(stage).subscriptions(),
+        works=works(settings, sessions, stage),
         chores=[
             Chore(
                 name="drop_abandoned_places",
@@ -140,15 +143,27 @@ def deliver_all(settings: QaSettings, engine: AsyncEngine, sessions: Sessions) -
     )
 
 
-def works(settings: QaSettings, sessions: Sessions, outbox: Outbox) -> list[Work]:
+def stage_of(outbox: Outbox) -> Stage:
+    """What qa is on a document's way."""
+    return Stage(
+        name="qa",
+        outbox=outbox,
+        holdings=SearchableDocuments(),
+        makes=IndexPassages.kind,
+        purge="purge_document",
+        sweep="sweep_document",
+    )
+
+
+def works(settings: QaSettings, sessions: Sessions, stage: Stage) -> list[Work]:
     """All that qa works on."""
     copy = CopyPassages(sessions, open_store(settings))
     wait = ActiveIndexWait(sessions)
     return [
-        IndexPassages(sessions, copy=copy, wait=wait, outbox=outbox, concurrency=settings.indexers),
-        PurgeDocument(sessions, outbox),
-        SweepDocument(outbox),
-        PurgeUser(outbox),
+        IndexPassages(sessions, copy=copy, wait=wait, stage=stage, concurrency=settings.indexers),
+        Purge(stage, sessions, concurrency=2),
+        Sweep(stage, concurrency=1),
+        PurgeUser(stage.outbox),
     ]
 
 

@@ -1,45 +1,40 @@
-"""What qa does: making documents searchable, and erasing what is deleted."""
+"""What qa does: making documents searchable, and erasing the chats of closed accounts."""
 
-from collections.abc import Iterator
-from datetime import timedelta
 from uuid import UUID
 
 from chassis.database import Sessions
-from chassis.failures import Failure, Permanent, Transient
-from contracts.facts import DocumentFailed, DocumentPurged, DocumentReady, UserPurged
+from chassis.failures import Failure
+from contracts.facts import DocumentReady, UserPurged
 from contracts.topics import USERS
-from messaging import fences, jobs
+from messaging import fences
 from messaging.fences import Fence
-from messaging.jobs import Job, NewJob
+from messaging.jobs import Job
 from messaging.outbox import Outbox
 from messaging.workers import Finish, Work
 from sqlalchemy.ext.asyncio import AsyncSession
+from stages.erasing import LONGEST_LEASE
+from stages.stage import PurgeOrder, Stage
 
 from qa import repository
 from qa.indexing import ActiveIndexWait, Copied, CopyPassages
-from qa.orders import IndexOrder, PurgeOrder
+from qa.orders import IndexOrder
 from qa.repository import DocumentVersion
-
-LEASE = timedelta(seconds=30)
-
-LOOK_AGAIN = (LEASE + timedelta(seconds=5), timedelta(hours=1), timedelta(days=1))
-"""When the sweeper looks for what a worker that was thought dead has written: after its lease, and twice more."""
 
 
 class IndexPassages(Work):
     """Copies a document's passages; its final transaction makes the version answer, and says so."""
 
     kind = "index_passages"
-    lease = LEASE
+    lease = LONGEST_LEASE
     max_tries = 6  # with back-off, a store may be away for half a minute before a document fails for it
 
     def __init__(
-        self, sessions: Sessions, *, copy: CopyPassages, wait: ActiveIndexWait, outbox: Outbox, concurrency: int
+        self, sessions: Sessions, *, copy: CopyPassages, wait: ActiveIndexWait, stage: Stage, concurrency: int
     ) -> None:
         self._sessions = sessions
         self._copy = copy
         self._wait = wait
-        self._outbox = outbox
+        self._stage = stage
         self.concurrency = concurrency
 
     async def run(self, job: Job) -> Finish:
@@ -54,22 +49,8 @@ class IndexPassages(Work):
         return finish
 
     async def give_up(self, session: AsyncSession, fence: Fence, job: Job, failure: Failure) -> None:
-        of = _version(job)
-        said = DocumentFailed(
-            document_id=of.document,
-            owner_id=of.owner,
-            version=of.version,
-            round=IndexOrder.of(job.payload).round,
-            attempt=job.attempt,
-            stage="qa",
-            code=failure.code,
-            detail=failure.detail,
-            retryable=not isinstance(failure, Permanent),
-        )
-        self._outbox.add(session, said)
-        fence.fail(job.version)
-        fence.conclude(said)
-        await repository.drop_version(session, of.document, of.version)
+        asked = IndexOrder.of(job.payload).round
+        await self._stage.fail(session, fence, job, failure, asked=asked)
 
     async def erase_late(self, job: Job) -> None:
         of = _version(job)
@@ -96,69 +77,7 @@ class IndexPassages(Work):
             pages=order.pages,
         )
         fence.raise_live(of.version)
-        self._outbox.add(session, said)
-        fence.conclude(said)
-
-
-class PurgeDocument(Work):
-    """Erases all that qa has of a deleted document, and says so once nothing is left and nobody can write more."""
-
-    kind = "purge_document"
-    max_tries = None
-    concurrency = 2
-    # Whoever still works on it sees the fence within milliseconds.
-    backoff = timedelta(milliseconds=250)
-
-    def __init__(self, sessions: Sessions, outbox: Outbox) -> None:
-        self._sessions = sessions
-        self._outbox = outbox
-
-    async def run(self, job: Job) -> Finish:
-        order = PurgeOrder.of(job.payload)
-        async with self._sessions() as session:
-            if await jobs.has_live_lease(session, job.subject, [IndexPassages.kind]):
-                raise Transient("processing.busy", "Somebody may still be writing for the document.")
-
-        async def finish(session: AsyncSession, fence: Fence) -> None:
-            erased = await repository.erase_document(session, UUID(job.subject))
-            said = DocumentPurged(
-                document_id=UUID(job.subject),
-                owner_id=UUID(job.owner),
-                version=job.version,
-                round=order.round,
-                attempt=job.attempt,
-                deletion_id=order.deletion_id,
-                service="qa",
-                erased=order.hidden + erased,
-                remaining=await repository.count_document(session, UUID(job.subject)),
-            )
-            self._outbox.add(session, said)
-            fence.conclude(said)
-            await jobs.add_many(session, _sweeps(job))
-
-        return finish
-
-
-class SweepDocument(Work):
-    """Looks again for what was written about a deleted document, erases it, and says that it has been verified."""
-
-    kind = "sweep_document"
-    max_tries = None
-
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
-
-    async def run(self, job: Job) -> Finish:
-        async def finish(session: AsyncSession, fence: Fence) -> None:
-            late = await repository.erase_document(session, UUID(job.subject))
-            remaining = await repository.count_document(session, UUID(job.subject))
-            purged = fence.outcome_of(job.version)
-            assert isinstance(purged, DocumentPurged)
-            said = purged.model_copy(update={"erased": purged.erased + late, "remaining": remaining, "verified": True})
-            self._outbox.add(session, said)
-            fence.conclude(said)
-
-        return finish
+        self._stage.conclude(session, fence, said)
 
 
 class PurgeUser(Work):
@@ -193,10 +112,3 @@ class PurgeUser(Work):
 
 def _version(job: Job) -> DocumentVersion:
     return DocumentVersion(owner=UUID(job.owner), document=UUID(job.subject), version=job.version)
-
-
-def _sweeps(job: Job) -> Iterator[NewJob]:
-    for part, delay in enumerate(LOOK_AGAIN, start=1):
-        yield NewJob(
-            kind=SweepDocument.kind, subject=job.subject, version=job.version, owner=job.owner, part=part, delay=delay
-        )

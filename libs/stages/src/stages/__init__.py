@@ -1,0 +1,1 @@
+"""What every stage of a document's way does the same."""
