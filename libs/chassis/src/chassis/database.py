@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from datetime import datetime
+from typing import Any, TypeVar
 
-from sqlalchemy import text
+from sqlalchemy import DateTime, Text, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -24,6 +25,9 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 """Names of constraints, for `MetaData(naming_convention=NAMING)`: migrations must be able to name what they drop."""
+
+TYPES: dict[Any, Any] = {str: Text(), datetime: DateTime(timezone=True)}
+"""What columns are, for `type_annotation_map = TYPES`: text without a length, and times that know their zone."""
 
 DEADLOCK = "40P01"
 

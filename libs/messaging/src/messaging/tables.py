@@ -4,23 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from chassis.database import NAMING
+from chassis.database import NAMING, TYPES
 from pydantic import JsonValue
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    DateTime,
-    Identity,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Text,
-    UniqueConstraint,
-    Uuid,
-    func,
-    text,
-)
+from sqlalchemy import BigInteger, Identity, Index, Integer, MetaData, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -32,12 +18,7 @@ metadata = MetaData(naming_convention=NAMING)
 class Base(DeclarativeBase):
     metadata = metadata
     type_annotation_map = {  # noqa: RUF012 - read by SQLAlchemy
-        str: Text,
-        int: Integer,
-        bool: Boolean,
-        bytes: LargeBinary,
-        datetime: DateTime(timezone=True),
-        UUID: Uuid(),
+        **TYPES,
         list[int]: ARRAY(Integer),
         Mapping[str, JsonValue]: JSONB,
     }

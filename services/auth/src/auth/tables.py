@@ -3,9 +3,9 @@
 from datetime import datetime
 from uuid import UUID
 
-from chassis.database import NAMING
+from chassis.database import NAMING, TYPES
 from chassis.ids import uuid7
-from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, LargeBinary, MetaData, Text, func
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, MetaData, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 metadata = MetaData(naming_convention=NAMING)
@@ -15,11 +15,7 @@ class Row(DeclarativeBase):
     """The parent of auth's tables."""
 
     metadata = metadata
-    type_annotation_map = {  # noqa: RUF012 - read by SQLAlchemy
-        datetime: DateTime(timezone=True),
-        str: Text(),
-        bytes: LargeBinary(),
-    }
+    type_annotation_map = TYPES
 
 
 class UserRow(Row):

@@ -3,20 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from chassis.database import NAMING
-from sqlalchemy import (
-    CheckConstraint,
-    DateTime,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Text,
-    UniqueConstraint,
-    Uuid,
-    func,
-    text,
-)
+from chassis.database import NAMING, TYPES
+from sqlalchemy import CheckConstraint, Index, MetaData, UniqueConstraint, func, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 metadata = MetaData(naming_convention=NAMING)
@@ -24,13 +12,7 @@ metadata = MetaData(naming_convention=NAMING)
 
 class Base(DeclarativeBase):
     metadata = metadata
-    type_annotation_map = {  # noqa: RUF012 - read by SQLAlchemy
-        str: Text,
-        int: Integer,
-        bytes: LargeBinary,
-        datetime: DateTime(timezone=True),
-        UUID: Uuid(),
-    }
+    type_annotation_map = TYPES
 
 
 class VectorIndex(Base):

@@ -4,21 +4,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from chassis.database import NAMING
+from chassis.database import NAMING, TYPES
 from contracts.documents import DocumentStatus
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    DateTime,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    MetaData,
-    Text,
-    func,
-    literal_column,
-    text,
-)
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, MetaData, Text, func, literal_column, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -40,9 +28,7 @@ class Row(DeclarativeBase):
 
     metadata = metadata
     type_annotation_map = {  # noqa: RUF012 - read by SQLAlchemy
-        datetime: DateTime(timezone=True),
-        str: Text(),
-        bytes: LargeBinary(),
+        **TYPES,
         dict[str, Any]: JSONB(),
     }
 

@@ -3,8 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from chassis.database import NAMING
-from sqlalchemy import BigInteger, DateTime, Integer, LargeBinary, MetaData, Text, Uuid, func
+from chassis.database import NAMING, TYPES
+from sqlalchemy import BigInteger, MetaData, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 metadata = MetaData(naming_convention=NAMING)
@@ -12,13 +12,7 @@ metadata = MetaData(naming_convention=NAMING)
 
 class Base(DeclarativeBase):
     metadata = metadata
-    type_annotation_map = {  # noqa: RUF012 - read by SQLAlchemy
-        str: Text,
-        int: Integer,
-        bytes: LargeBinary,
-        datetime: DateTime(timezone=True),
-        UUID: Uuid(),
-    }
+    type_annotation_map = TYPES
 
 
 class SplitVersion(Base):

@@ -4,20 +4,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from chassis.database import NAMING
-from sqlalchemy import (
-    BigInteger,
-    Computed,
-    DateTime,
-    ForeignKey,
-    Index,
-    MetaData,
-    Text,
-    Uuid,
-    desc,
-    func,
-    text,
-)
+from chassis.database import NAMING, TYPES
+from sqlalchemy import BigInteger, Computed, ForeignKey, Index, MetaData, Uuid, desc, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -31,11 +19,7 @@ _SEARCH = f"to_tsvector('{TEXT_SEARCH}'::regconfig, text) || array_to_tsvector(A
 
 class Table(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
-        str: Text(),
-        UUID: Uuid(),
-        datetime: DateTime(timezone=True),
-    }
+    type_annotation_map = TYPES
 
 
 class SearchableDocument(Table):
