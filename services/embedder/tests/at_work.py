@@ -25,9 +25,8 @@ from embedder.main import Parts
 from embedder.settings import EmbedderSettings
 from embedder.subscribers import Subscribers
 from embedder.tables import DocumentEmbedding, EmbeddingRun
-from messaging import finishing, taking
+from messaging import taking
 from messaging.handling import Handling
-from messaging.jobs import Job
 from messaging.records import Record
 from messaging.tables import FenceRow, JobRow, OutboxRow
 from messaging.transactions import Transactions
@@ -37,6 +36,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tests.slow_workers import SlowWorker
 from tests.stubs.behaviour import Behaviour
 from tests.stubs.providers import OpenAIStub
 
@@ -108,6 +108,7 @@ class AtWork:
 
     def __init__(self, settings: EmbedderSettings, engine: AsyncEngine, store: ObjectStore) -> None:
         self.settings = settings
+        self.engine = engine
         self.sessions = sessions = create_sessions(engine)
         self.transactions = Transactions(engine, sessions)
         self.store = store
@@ -118,6 +119,9 @@ class AtWork:
         self.works: dict[str, Work] = {work.kind: work for work in self.parts.works()}
         self.workers: dict[str, Worker] = {}
         self._offset = 0
+
+    def work(self, kind: str) -> Work:
+        return self.works[kind]
 
     @asynccontextmanager
     async def working(self, *kinds: str) -> AsyncIterator[None]:
@@ -254,32 +258,8 @@ class AtWork:
             return bool(await session.scalar(select(select(JobRow).where(due, JobRow.kind.in_(self.workers)).exists())))
 
 
-@dataclass
-class Slow:
-    """A worker that has taken a batch and does one step at a time."""
-
-    at_work: AtWork
-    job: Job
-    finish: finishing.Act | None = None
-
-    @classmethod
-    async def take(cls, at_work: AtWork, kind: str = "embed") -> "Slow":
-        async with at_work.sessions.begin() as session:
-            (taken,), _ = await taking.take(
-                session, kind=kind, lease=at_work.works[kind].lease, most=1, with_fence=False
-            )
-        return cls(at_work, taken.job)
-
-    async def lose_lease(self) -> None:
-        async with self.at_work.sessions.begin() as session:
-            past = func.now() - timedelta(seconds=1)
-            await session.execute(update(JobRow).where(JobRow.kind == self.job.kind).values(lease_until=past))
-        async with self.at_work.transactions.statement() as connection:
-            await taking.pulse(connection, [self.job.kind])
-
-    async def write(self) -> None:
-        """Embed the batch and write it to Chroma."""
-        self.finish = await self.at_work.works["embed"].run(self.job)
+class Slow(SlowWorker):
+    usual = "embed"
 
     @asynccontextmanager
     async def asking(self, provider: OpenAIStub) -> AsyncIterator[None]:
@@ -295,14 +275,3 @@ class Slow:
         finally:
             hold.set()
             await writing
-
-    async def conclude(self) -> finishing.Ending:
-        """Try the final transaction, and clear up as the harness does."""
-        assert self.finish is not None
-        work = self.at_work.works["embed"]
-        ended = await finishing.end(
-            self.at_work.transactions, self.job, state="done", act=self.finish, heeds_fence=work.heeds_fence
-        )
-        if ended.ending in (finishing.Ending.LATE, finishing.Ending.LOST_AND_LATE):
-            await work.erase_late(self.job)
-        return ended.ending

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -30,18 +29,16 @@ from ingest.reading import Engine
 from ingest.settings import IngestSettings
 from ingest.subscribers import Subscribers
 from ingest.tables import DocumentChunk, SplitVersion
-from messaging import fences, finishing, taking
+from messaging import fences
 from messaging.delivery import Delivery
-from messaging.jobs import Job
 from messaging.outbox import Outbox
 from messaging.tables import FenceRow, JobRow, OutboxRow
-from messaging.transactions import Transactions
 from messaging.workers import Work
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
-from stages.erasing import LONGEST_LEASE
 
 from services.ingest.tests.waiting import until
+from tests.slow_workers import SlowWorker
 
 DELETION = UUID(int=7)
 
@@ -245,40 +242,5 @@ def _end(reason: str) -> None:
     raise AssertionError(reason)
 
 
-@dataclass
-class Zombie:
-    """A worker that has taken a job and does not know that its lease has run out."""
-
-    at_work: AtWork
-    job: Job
-    finish: finishing.Act | None = None
-
-    @classmethod
-    async def take(cls, at_work: AtWork, kind: str = "parse") -> "Zombie":
-        async with at_work.sessions.begin() as session:
-            (taken,), _ = await taking.take(session, kind=kind, lease=LONGEST_LEASE, most=1)
-        return cls(at_work, taken.job)
-
-    async def lose_lease(self) -> None:
-        """Let its time run out: the job waits for somebody else."""
-        async with self.at_work.sessions.begin() as session:
-            past = func.now() - timedelta(seconds=1)
-            await session.execute(update(JobRow).where(JobRow.kind == self.job.kind).values(lease_until=past))
-            await taking.pulse(await session.connection(), [self.job.kind])
-
-    async def write(self) -> None:
-        """Do the work, up to the final transaction."""
-        self.finish = await self.at_work.work(self.job.kind).run(self.job)
-
-    async def conclude(self) -> finishing.Ending:
-        """Try the final transaction, and clear up as the harness does."""
-        assert self.finish is not None
-        work = self.at_work.work(self.job.kind)
-        transactions = Transactions(self.at_work.engine, self.at_work.sessions)
-        ended = await finishing.end(transactions, self.job, state="done", act=self.finish, heeds_fence=work.heeds_fence)
-        await transactions.close()
-        if ended.ending in (finishing.Ending.LOST, finishing.Ending.LOST_AND_LATE):
-            await work.lost(self.job)
-        if ended.ending in (finishing.Ending.LATE, finishing.Ending.LOST_AND_LATE):
-            await work.erase_late(self.job)
-        return ended.ending
+class Zombie(SlowWorker):
+    usual = "parse"
