@@ -29,6 +29,9 @@ NAMING = {
 TYPES: dict[Any, Any] = {str: Text(), datetime: DateTime(timezone=True)}
 """What columns are, for `type_annotation_map = TYPES`: text without a length, and times that know their zone."""
 
+TRUSTED_SECONDS = 5.0
+"""So long after its last use a connection is believed to be alive."""
+
 DEADLOCK = "40P01"
 
 TRANSIENT_STATES = (
@@ -75,7 +78,7 @@ def create_engine(
     """
     url = settings if isinstance(settings, str) else settings.database_url
     name = application_name or ("docqa" if isinstance(settings, str) else settings.service)
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=max_overflow,
@@ -97,6 +100,38 @@ def create_engine(
             },
         },
     )
+    _trust_what_was_just_used(engine)
+    return engine
+
+
+def _trust_what_was_just_used(engine: AsyncEngine) -> None:
+    """A connection that worked a moment ago is not asked again, unless its server has said something meanwhile.
+
+    Servers say nothing to idle connections but good-bye. The pool's own question costs three round trips, more than
+    many a transaction.
+    """
+    used_at: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+    dialect = engine.sync_engine.dialect
+    ask = dialect.do_ping
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def note(connection: Any, _record: object) -> None:
+        if connection is not None:
+            used_at[connection.driver_connection] = time.monotonic()
+
+    def ping(connection: Any) -> bool:
+        raw = connection.driver_connection
+        just_used = time.monotonic() - used_at.get(raw, 0.0) < TRUSTED_SECONDS
+        return (just_used and not raw.is_closed() and _is_silent(raw)) or ask(connection)
+
+    dialect.do_ping = ping  # type: ignore[method-assign, assignment]
+
+
+def _is_silent(raw: Any) -> bool:
+    """Whether nothing waits to be read of what the server sent."""
+    waiting = select.poll()
+    waiting.register(raw._transport.get_extra_info("socket").fileno(), select.POLLIN)  # asyncpg tells nobody else
+    return not waiting.poll(0)
 
 
 def create_sessions(engine: AsyncEngine) -> Sessions:
