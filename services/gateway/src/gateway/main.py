@@ -70,7 +70,7 @@ def create_app(settings: GatewaySettings, *, http: AsyncClient | None = None) ->
     outbox = Outbox(settings.service)
     http = http or create_client(settings)
     delivery = _delivery(settings, engine, sessions=sessions, store=store, outbox=outbox)
-    changes = Changes(sessions=sessions, listener=delivery.listener)
+    changes = Changes(sessions=sessions, reads=reads, listener=delivery.listener)
     counting = Counting(sessions=sessions)
 
     @asynccontextmanager
