@@ -247,6 +247,7 @@ class DeletesMeanwhile(Passwords):
 async def test_an_account_that_is_deleted_during_its_login_is_not_logged_in(sessions: Sessions, ada) -> None:
     prove = Prove(
         sessions,
+        reads=sessions,
         passwords=DeletesMeanwhile(sessions),
         throttle=Throttle(failures=10, window=timedelta(minutes=15)),
     )

@@ -5,13 +5,19 @@ from datetime import timedelta
 from uuid import UUID
 
 from chassis.ids import uuid7
-from sqlalchemy import func
+from sqlalchemy import Interval, Uuid, bindparam, func, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.minting import AccessToken, mint
 from auth.opaque import digest, new_refresh_token
 from auth.signing import KeyRing, SigningKey
-from auth.tables import RefreshFamilyRow, RefreshTokenRow, UserRow
+from auth.tables import RefreshTokenRow, UserRow
+
+# A foreign key is looked at when the statement ends: by then the family is there.
+_BEGIN = text("""
+    WITH family AS (INSERT INTO refresh_families (id, user_id) VALUES (:family, :user) RETURNING id)
+    INSERT INTO refresh_tokens (digest, family_id, expires_at) SELECT :digest, id, now() + :life FROM family
+""").bindparams(bindparam("family", type_=Uuid()), bindparam("user", type_=Uuid()), bindparam("life", type_=Interval()))
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,11 @@ class Issuer:
         return (await self._ring.keys()).signing
 
     async def begin_family(self, session: AsyncSession, user: UserRow, key: SigningKey) -> TokenPair:
-        """The first pair after a login."""
-        family = RefreshFamilyRow(id=uuid7(), user_id=user.id)
-        session.add(family)
-        await session.flush()
-        return self.continue_family(session, family.id, user=user, key=key)
+        """The first pair after a login: family and token in one statement, for a person waits."""
+        token, family_id = new_refresh_token(), uuid7()
+        values = {"family": family_id, "user": user.id, "digest": digest(token), "life": self._refresh_life}
+        await session.execute(_BEGIN, values)
+        return TokenPair(user=user, access=self._mint(user, key), refresh_token=token)
 
     def continue_family(self, session: AsyncSession, family_id: UUID, *, user: UserRow, key: SigningKey) -> TokenPair:
         """The next pair of a login."""
@@ -49,5 +55,7 @@ class Issuer:
                 digest=digest(refresh_token), family_id=family_id, expires_at=func.now() + self._refresh_life
             )
         )
-        access = mint(key, user_id=user.id, email=user.email, seconds=self._access_seconds)
-        return TokenPair(user=user, access=access, refresh_token=refresh_token)
+        return TokenPair(user=user, access=self._mint(user, key), refresh_token=refresh_token)
+
+    def _mint(self, user: UserRow, key: SigningKey) -> AccessToken:
+        return mint(key, user_id=user.id, email=user.email, seconds=self._access_seconds)

@@ -42,7 +42,9 @@ def create_app(settings: AuthSettings) -> FastAPI:
     sessions = create_sessions(engine)
     outbox = Outbox(settings.service)
     passwords = Passwords(threads=settings.password_threads, waiting=settings.password_queue)
-    accounts = _accounts(settings, sessions, passwords=passwords, outbox=outbox)
+    # A read of one statement needs neither BEGIN nor ROLLBACK: two round trips less on every login.
+    reads = create_sessions(engine.execution_options(isolation_level="AUTOCOMMIT"))
+    accounts = _accounts(settings, sessions, reads=reads, passwords=passwords, outbox=outbox)
     delivery = _delivery(settings, engine, sessions=sessions, outbox=outbox)
 
     @asynccontextmanager
@@ -70,7 +72,9 @@ def create_app(settings: AuthSettings) -> FastAPI:
     return app
 
 
-def _accounts(settings: AuthSettings, sessions: Sessions, *, passwords: Passwords, outbox: Outbox) -> Accounts:
+def _accounts(
+    settings: AuthSettings, sessions: Sessions, *, reads: Sessions, passwords: Passwords, outbox: Outbox
+) -> Accounts:
     ring = KeyRing(sessions)
     issuer = Issuer(
         ring,
@@ -78,7 +82,7 @@ def _accounts(settings: AuthSettings, sessions: Sessions, *, passwords: Password
         refresh_life=timedelta(seconds=settings.refresh_token_seconds),
     )
     throttle = Throttle(settings.login_failures, timedelta(seconds=settings.login_failures_window_seconds))
-    prove = Prove(sessions, passwords=passwords, throttle=throttle)
+    prove = Prove(sessions, reads=reads, passwords=passwords, throttle=throttle)
     return Accounts(
         sessions=sessions,
         ring=ring,

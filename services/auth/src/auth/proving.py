@@ -21,8 +21,9 @@ class Prove:
     An unknown account and a wrong password look alike: the same answer, and the same work done for it.
     """
 
-    def __init__(self, sessions: Sessions, *, passwords: Passwords, throttle: Throttle) -> None:
+    def __init__(self, sessions: Sessions, *, reads: Sessions, passwords: Passwords, throttle: Throttle) -> None:
         self._sessions = sessions
+        self._reads = reads
         self._passwords = passwords
         self._throttle = throttle
 
@@ -39,7 +40,7 @@ class Prove:
         Raises `BadCredentials`, `TooManyFailures`, `HashingBusy`.
         """
         account = account_of(email)
-        async with self._sessions() as session:
+        async with self._reads() as session:
             await self._throttle.refuse_if_used_up(session, account)
             user = await find(session)
         comparison = await self._passwords.compare(password, user.password_hash if user else None)
