@@ -1,10 +1,11 @@
 """`.env.example`: every setting there is, written from the settings' own descriptions.
 
-`python -m docqa.env_example` writes it; a test holds it against the settings.
+`python -m docqa.env_example` writes it, and `deploy/compose/<service>.env`, which tell Docker Compose what each service
+may be told; a test holds them against the settings.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from textwrap import wrap
@@ -16,9 +17,9 @@ from pydantic_core import PydanticUndefined
 FILE = ".env.example"
 
 HEAD = """\
-Every setting of docqa. Copy this file to .env and change what you need: `docqa up` reads it.
+Every setting of docqa. Copy this file to .env and change what you need: `docqa up` and `docker compose` read it.
 Whatever is commented out has the value that stands there; an empty value is as good as none. What has no value
-is optional or decided by `docqa up`; where the services are started without it, they say what they miss.
+is optional, or decided by `docqa up` and docker-compose.yml; services started without these say what they miss.
 
 A shared setting may differ for one service: DOCQA_QA_LOG_LEVEL wins over DOCQA_LOG_LEVEL in qa.
 A DOCQA_ name that is not known is refused at the start.
@@ -26,11 +27,42 @@ A DOCQA_ name that is not known is refused at the start.
 
 TOOLS = {
     "DOCQA_DATA": ("Folder in which `docqa up` keeps everything.", ".docqa"),
-    "DOCQA_PORT": ("Port on which `docqa up` opens docqa to people.", "8000"),
+    "DOCQA_PORT": ("Port on which `docqa up` and Docker Compose open docqa to people.", "8000"),
     "DOCQA_URL": ("The docqa that the commands speak to, if not the one of this machine.", ""),
     "DOCQA_API_KEY": ("API key for these commands, instead of `docqa login`.", ""),
 }
 """What the `docqa` command itself reads."""
+
+COMPOSE_HEAD = """\
+Only docker-compose.yml reads these. The passwords may stay as they are as long as only this machine reaches docqa,
+which is how it comes up. deploy/compose/open.yml opens it to others (on DOCQA_HOST, 0.0.0.0 by default), and wants
+all of them but Grafana's to be set, and DOCQA_S3_SECRET_KEY: letters and digits (try: openssl rand -hex 24).
+"""
+
+PASSWORD = "only-on-this-machine"  # noqa: S105 - which is what it says
+
+COMPOSE = {
+    "POSTGRES_PASSWORD": (
+        "PostgreSQL's superuser, who makes the databases and whom no service is. It and the roles take their passwords "
+        "when the databases are made.",
+        PASSWORD,
+    ),
+    **{
+        f"POSTGRES_{service.upper()}_PASSWORD": (f"The role of {service}, which owns its database.", PASSWORD)
+        for service in SERVICES
+    },
+    "MINIO_ROOT_USER": ("MinIO's root user, who makes the bucket and whom no service is.", "minio"),
+    "MINIO_ROOT_PASSWORD": ("The password of this one. The services' own keys are DOCQA_S3_*.", PASSWORD),
+    "GRAFANA_PASSWORD": ("Grafana's admin, with the profile observability.", PASSWORD),
+    "GRAFANA_PORT": ("Port of this machine on which Grafana listens, for this machine only.", "3000"),
+    "KAFKA_UI_PORT": ("Port of this machine on which the Kafka UI listens, with the profile tools.", "8080"),
+}
+"""What only docker-compose.yml reads; the services never see these names."""
+
+DECIDED_BY_COMPOSE = ("host", "port", "database_url", "auth_url", "ingest_url", "qa_url")
+"""Fields that have one value in a container, whatever is set outside."""
+
+COMPOSE_FOLDER = Path("deploy/compose")
 
 
 def settings_of(service: str) -> type[ServiceSettings]:
@@ -62,14 +94,30 @@ def _fields(service: str) -> dict[str, FieldInfo]:
 
 def text() -> str:
     """The whole file."""
-    parts = [_comment(HEAD.splitlines()), _section("The docqa command", _tools())]
+    parts = [_comment(HEAD.splitlines()), _section("The docqa command", _listed(TOOLS))]
+    parts.append(_section("Docker Compose", iter([_comment(COMPOSE_HEAD.splitlines()), *_listed(COMPOSE)])))
     parts.append(_section("Shared by the services", _entries(shared_fields())))
     parts += [_section(f"Only {service}", _entries(own_fields(service))) for service in SERVICES]
     return "\n".join(parts)
 
 
-def _tools() -> Iterator[str]:
-    for name, (description, default) in TOOLS.items():
+def names_for_compose(service: str) -> str:
+    """A file of names without values: Compose gives the service those of them that are set."""
+    kind = settings_of(service)
+    told = {name for field in kind.model_fields if field not in DECIDED_BY_COMPOSE for name in names_of(kind, field)}
+    head = f"What {service} may be told by .env or the shell. Written by python -m docqa.env_example."
+    return _comment([head]) + "".join(f"{name}\n" for name in sorted(told))
+
+
+def write(root: Path) -> None:
+    """All files, below `root`."""
+    (root / FILE).write_text(text(), encoding="utf-8")
+    for service in SERVICES:
+        (root / COMPOSE_FOLDER / f"{service}.env").write_text(names_for_compose(service), encoding="utf-8")
+
+
+def _listed(names: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+    for name, (description, default) in names.items():
         yield _entry(name, description, default)
 
 
@@ -100,4 +148,4 @@ def _comment(lines: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    Path(FILE).write_text(text(), encoding="utf-8")
+    write(Path())
