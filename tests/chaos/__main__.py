@@ -1,0 +1,96 @@
+"""Breaks what can break under load, by lot, and then holds every store against what people were promised."""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from docqa.service import READY_WITHIN
+from docqa.stack import Stack
+
+from tests.chaos.faults import Faults
+from tests.chaos.history import uploading
+from tests.chaos.judging import all_ended, judged, lies
+from tests.engines.addresses import Addresses
+from tests.engines.choosing import Broker, engines, own_broker
+from tests.integration.cluster import Cluster, told_of
+from tests.stubs.behaviour import Behaviour
+from tests.stubs.providers import OpenAIStub
+
+REPLICAS = {"embedder": 2, "gateway": 2, "auth": 2, "ingest": 2, "qa": 2}
+SHOWN = 20
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faults", type=int, default=60)
+    parser.add_argument("--wipes", type=int, default=1, help="how many of the faults lose Kafka's disk")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    parser.add_argument("--pause", type=float, default=0.3, help="seconds between two uploads")
+    asked = parser.parse_args(words)
+    return asyncio.run(_run(asked))
+
+
+async def _run(asked: argparse.Namespace) -> int:
+    _say(f"seed {asked.seed}: {asked.faults} faults, {asked.wipes} of them lose Kafka's disk")
+    with tempfile.TemporaryDirectory(prefix="docqa-chaos-") as folder:
+        async with _cluster(Path(folder)) as (cluster, broker, postgres_url):
+            drawn = random.Random(asked.seed)
+            faults = Faults(cluster, broker, postgres_url, drawn)
+            load = asyncio.create_task(uploading(cluster.gateways, random.Random(asked.seed), asked.pause))
+            await faults.happen(asked.faults, wipes=asked.wipes)
+            load.cancel()
+            histories = await load
+            for service in [*cluster.stack.services.values(), *cluster.replicas]:
+                await service.becomes_ready(READY_WITHIN)
+            await all_ended(cluster)
+            found, ends = await judged(cluster, histories, log_is_whole=not asked.wipes)
+            blind = [lie for lie in lies(histories[0]) if not (await judged(cluster, [lie], log_is_whole=False))[0]]
+    _say(f"faults: {dict(faults.counted)}")
+    _say(
+        f"promised: {sum(len(one.promised) for one in histories)}, refused: {sum(one.refused for one in histories)}, "
+        f"answer lost: {sum(len(one.unknown) for one in histories)}; ended: {dict(ends)}"
+    )
+    _say(f"wrong: {len(found)}")
+    for mistake in found[:SHOWN]:
+        _say(f"  {mistake}")
+    if not found:
+        _say(f"None in {asked.faults} faults: fewer than {3 / asked.faults:.1%} of them do harm, with 95 % confidence.")
+    if blind:
+        _say("the judge did not see what was planted: none of this proves anything")
+    return 1 if found or blind else 0
+
+
+@asynccontextmanager
+async def _cluster(folder: Path) -> AsyncIterator[tuple[Cluster, Broker, str]]:
+    provider = OpenAIStub()
+    provider.embeddings.usual = Behaviour(delay=0.2)
+    try:
+        async with engines(folder / "engines") as chosen, own_broker(folder / "broker") as broker:
+            postgres_url = chosen.addresses.postgres_url
+            assert postgres_url is not None
+            user = await Addresses.of(chosen.addresses.environment()).for_a_stack()
+            user |= {"DOCQA_KAFKA": broker.bootstrap_servers, **told_of(provider)}
+            async with Stack(folder / "stack", user=user) as stack:
+                cluster = Cluster(stack, user, provider)
+                try:
+                    await cluster.scale(REPLICAS)
+                    yield cluster, broker, postgres_url
+                finally:
+                    await cluster.close()
+    finally:
+        provider.close()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
