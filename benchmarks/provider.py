@@ -57,6 +57,10 @@ class Provider:
             await self._child.stop(signal.SIGTERM)
 
     @property
+    def processes(self) -> list[int]:
+        return [self._child.pid] if self._child is not None else []
+
+    @property
     def settings(self) -> dict[str, str]:
         """What makes docqa use it."""
         return {

@@ -11,13 +11,18 @@ from tests.stubs.http import HttpStub, Reply, Request
 
 @dataclass(frozen=True)
 class Span:
-    """What a service said of a piece of its work; `parent` is empty at the root of a trace."""
+    """What a service said of a piece of its work; `parent` is empty at the root of a trace.
+
+    `began` and `ended` are seconds since the epoch.
+    """
 
     service: str
     name: str
     trace: str
     id: str
     parent: str
+    began: float = 0.0
+    ended: float = 0.0
 
 
 class CollectorStub:
@@ -56,6 +61,8 @@ class CollectorStub:
                             trace=span.trace_id.hex(),
                             id=span.span_id.hex(),
                             parent=span.parent_span_id.hex(),
+                            began=span.start_time_unix_nano / 1e9,
+                            ended=span.end_time_unix_nano / 1e9,
                         )
                     )
         await reply.send(200, b"", kind="application/x-protobuf")
