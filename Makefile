@@ -27,7 +27,7 @@ endif
 # The two trees that import each other freely are checked as one.
 SOURCES := $(wildcard libs/*/src services/*/src tools/*/src) benchmarks
 
-.PHONY: help run test engines test-integration test-helm test-chaos lint format typecheck check contracts hooks clean
+.PHONY: help run test engines test-integration test-helm test-alerts test-chaos lint format typecheck check contracts hooks clean
 
 help: ## Show what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-17s %s\n' "$$name" "$$text"; done
@@ -46,6 +46,9 @@ test-integration: .venv/.for-development ## Test on a real Kafka, PostgreSQL, Mi
 
 test-helm: .venv/.for-development ## Render the Helm chart and hold it against the services' settings and Kubernetes' schemas
 	@exec $(BIN)/python -m tests.deploy
+
+test-alerts: .venv/.for-development ## Play every alert with promtool, on the PATH or in Prometheus's image
+	@exec $(BIN)/python -m tests.deploy.alerts
 
 test-chaos: .venv/.for-development ## Kill services, connections and Kafka by lot under load, then audit (FAULTS, WIPES, SEED)
 	@exec $(BIN)/python -m tests.chaos $(if $(FAULTS),--faults $(FAULTS)) $(if $(WIPES),--wipes $(WIPES)) $(if $(SEED),--seed $(SEED))
