@@ -18,7 +18,8 @@ _LOCK = (
     .from_statement(
         text("""
         WITH found AS (SELECT * FROM fences WHERE subject = :subject FOR UPDATE),
-             made AS (INSERT INTO fences (subject) SELECT :subject WHERE NOT EXISTS (SELECT FROM found)
+             made AS (INSERT INTO fences (subject, version) SELECT :subject, :heard
+                      WHERE NOT EXISTS (SELECT FROM found)
                       ON CONFLICT DO NOTHING RETURNING *)
         SELECT * FROM found UNION ALL SELECT * FROM made
     """).columns(*FenceRow.__table__.columns)
@@ -27,10 +28,13 @@ _LOCK = (
 )
 
 
-async def lock(session: AsyncSession, subject: str | UUID) -> Fence:
-    """The subject's fence, locked until the transaction ends; made if this service has never heard of it."""
+async def lock(session: AsyncSession, subject: str | UUID, *, heard: int = 0) -> Fence:
+    """The subject's fence, locked until the transaction ends; made if this service has never heard of it.
+
+    `heard` is the version that was heard of, if there is one: a new fence has it at once, and need not be changed.
+    """
     while True:
-        fence: Fence | None = await session.scalar(_LOCK, {"subject": str(subject)})
+        fence: Fence | None = await session.scalar(_LOCK, {"subject": str(subject), "heard": heard})
         if fence is not None:
             return fence
 

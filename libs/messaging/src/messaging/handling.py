@@ -13,6 +13,7 @@ from contracts.facts import Fact
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging import dead_letters, fences
+from messaging.fences import Fence
 from messaging.records import Heard, Record, read
 from messaging.repeating import is_away, repeat_while_away
 from messaging.subscribing import Handler, Subscription
@@ -71,7 +72,7 @@ class Handling:
         handler = self._handlers.get(type(heard.fact))
         if handler is not None:
             with continue_trace(heard.traceparent):
-                await handler(session, await fences.lock(session, heard.fact.subject), heard.fact)
+                await handler(session, await _fence_of(session, heard.fact), heard.fact)
 
     async def _apply(self, handler: Handler, heard: Heard, record: Record) -> None:
         for tries in range(1, TRIES + 1):
@@ -91,7 +92,7 @@ class Handling:
 
     async def _transaction(self, handler: Handler, fact: Fact) -> None:
         async with self._transactions.begin() as session:
-            await handler(session, await fences.lock(session, fact.subject), fact)
+            await handler(session, await _fence_of(session, fact), fact)
         for kind in woken_by(session):
             self._wake(kind)
 
@@ -124,6 +125,11 @@ class Handling:
 
     def _wait(self) -> None:
         self.waiting = True
+
+
+async def _fence_of(session: AsyncSession, fact: Fact) -> Fence:
+    """Locked; facts about accounts and indexes have no version."""
+    return await fences.lock(session, fact.subject, heard=getattr(fact, "version", 0))
 
 
 def _failure_of(error: Exception) -> Failure:
