@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import partial
 
 from chassis import logs
-from chassis.database import Sessions, check_of, create_engine, create_sessions
+from chassis.database import Sessions, check_of, create_engine, create_sessions, reads_of
 from chassis.identity import TokenVerifier
 from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
@@ -42,8 +42,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
     sessions = create_sessions(engine)
     outbox = Outbox(settings.service)
     passwords = Passwords(threads=settings.password_threads, waiting=settings.password_queue)
-    # A read of one statement needs neither BEGIN nor ROLLBACK: two round trips less on every login.
-    reads = create_sessions(engine.execution_options(isolation_level="AUTOCOMMIT"))
+    reads = reads_of(sessions)
     accounts = _accounts(settings, sessions, reads=reads, passwords=passwords, outbox=outbox)
     delivery = _delivery(settings, engine, sessions=sessions, outbox=outbox)
 

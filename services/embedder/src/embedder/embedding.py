@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
-from chassis.database import Sessions
+from chassis.database import Sessions, reads_of
 from chassis.failures import Transient
 from contracts.chunks_file import Chunk
 from contracts.facts import DocumentEmbedded, DocumentEmbeddingProgressed
@@ -20,7 +20,7 @@ from embedder import indexes, repository
 from embedder.chunk_files import ChunkFiles
 from embedder.indexes import IndexSpec
 from embedder.models_in_use import ModelsInUse
-from embedder.repository import Embedded, Piece
+from embedder.repository import Advance, Embedded, Piece
 from embedder.shards import Shards
 from embedder.side_by_side import side_by_side
 from embedder.tables import EmbeddingRun
@@ -43,7 +43,7 @@ class EmbedBatch:
     def __init__(
         self, sessions: Sessions, *, files: ChunkFiles, models: ModelsInUse, shards: Shards, outbox: Outbox
     ) -> None:
-        self._sessions = sessions
+        self._reads = reads_of(sessions)
         self._files = files
         self._models = models
         self._shards = shards
@@ -57,9 +57,13 @@ class EmbedBatch:
         await self._write(target, by_index)
 
         async def finish(session: AsyncSession, fence: Fence) -> None:
-            for index in await self._still_all(session, by_index):
+            written = await self._still_all(session, by_index)
+            for index in written:
                 await repository.keep(session, index.index_id, UUID(job.subject), job.version, by_index[index.index_id])
-            await self._advance(session, fence, target.run, len(chunks))
+            now = await repository.advance(session, UUID(job.subject), job.version, chunks=len(chunks))
+            if now is None:
+                raise Transient("processing.superseded", "The version is not to be embedded any more.")
+            await self._tell(session, fence, target.run, now, written)
 
         return finish
 
@@ -69,7 +73,7 @@ class EmbedBatch:
         return (await self._embed(chunks, [index]))[index.index_id]
 
     async def _target(self, document: UUID, version: int) -> Target:
-        async with self._sessions() as session:
+        async with self._reads() as session:
             run = await repository.run(session, document, version)
             wanted = await indexes.written(session)
         if run is None:
@@ -101,13 +105,12 @@ class EmbedBatch:
             raise Transient(INDEX_CHANGED, "Another index is being built since: the batch is embedded again.")
         return wanted
 
-    async def _advance(self, session: AsyncSession, fence: Fence, run: EmbeddingRun, chunks: int) -> None:
+    async def _tell(
+        self, session: AsyncSession, fence: Fence, run: EmbeddingRun, now: Advance, written: Sequence[IndexSpec]
+    ) -> None:
         """The one that reads `done = total` says `embedded`; the others tell, at most once a second, how far it is."""
-        now = await repository.advance(session, run.document_id, run.version, chunks=chunks)
-        if now is None:
-            raise Transient("processing.superseded", "The version is not to be embedded any more.")
         if now.done == now.total:
-            said = await embedded_fact(session, run)
+            said = await embedded_fact(session, run, written)
             self._outbox.add(session, said)
             fence.conclude(said)
         elif now.tell:
@@ -125,10 +128,9 @@ class EmbedBatch:
             )
 
 
-async def embedded_fact(session: AsyncSession, run: EmbeddingRun) -> DocumentEmbedded:
-    """That all of its vectors are stored, and in which indexes."""
+async def embedded_fact(session: AsyncSession, run: EmbeddingRun, written: Sequence[IndexSpec]) -> DocumentEmbedded:
+    """That all of its vectors are stored, and in which of the indexes that new vectors are `written` to."""
     complete = await repository.complete_in(session, run)
-    wanted = await indexes.written(session)
     return DocumentEmbedded(
         document_id=run.document_id,
         owner_id=run.owner_id,
@@ -138,7 +140,7 @@ async def embedded_fact(session: AsyncSession, run: EmbeddingRun) -> DocumentEmb
         chunk_count=run.chunk_count,
         pages=run.pages,
         chunks_sha256=run.chunks_sha256,
-        indexes=tuple(index.index_id for index in wanted if index.index_id in complete or not run.chunk_count),
+        indexes=tuple(index.index_id for index in written if index.index_id in complete or not run.chunk_count),
     )
 
 

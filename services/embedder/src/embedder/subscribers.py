@@ -9,7 +9,7 @@ from messaging.subscribing import Subscription
 from sqlalchemy.ext.asyncio import AsyncSession
 from stages.stage import Stage
 
-from embedder import repository
+from embedder import indexes, repository
 from embedder.embedding import embedded_fact
 
 JOBS_AT_ONCE = 2000
@@ -46,7 +46,7 @@ class Subscribers:
         if run is None:
             return
         if not run.total:
-            said = await embedded_fact(session, run)
+            said = await embedded_fact(session, run, await indexes.written(session))
             self._stage.conclude(session, fence, said)
         batches = range(run.total)
         for start in range(0, run.total, JOBS_AT_ONCE):

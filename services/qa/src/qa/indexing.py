@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import structlog
-from chassis.database import Sessions
+from chassis.database import Sessions, reads_of
 from chassis.failures import Transient
 from chassis.objects import ObjectMissing, ObjectStore
 from contracts.chunks_file import Chunk, ChunksHeader, parse_chunk, parse_header
@@ -86,7 +86,7 @@ class ActiveIndexWait:
     """Waits until the active index has a document's vectors: only then may it say that it can be asked about."""
 
     def __init__(self, sessions: Sessions) -> None:
-        self._sessions = sessions
+        self._reads = reads_of(sessions)
 
     async def __call__(self, indexes: tuple[str, ...]) -> None:
         """Returns at once, normally; an activation is heard within milliseconds of being said."""
@@ -98,7 +98,7 @@ class ActiveIndexWait:
             pause = min(2 * pause, WAIT_LONGEST)
 
     async def _is_searchable(self, indexes: tuple[str, ...]) -> bool:
-        async with self._sessions() as session:
+        async with self._reads() as session:
             return await is_searchable_in_active(session, indexes)
 
 
