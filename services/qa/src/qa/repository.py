@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from contracts.chunks_file import Chunk
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -48,11 +48,9 @@ async def make_searchable(
 ) -> None:
     """From the commit on this version answers, and what lower versions had is gone."""
     row = PassageRow
-    await session.execute(delete(row).where(row.document_id == of.document, row.version < of.version))
-    # Left by an attempt that read another file.
-    await session.execute(
-        delete(row).where(row.document_id == of.document, row.version == of.version, row.ordinal >= chunk_count)
-    )
+    # Of its own version, what an attempt has left that read another file.
+    surplus = or_(row.version < of.version, and_(row.version == of.version, row.ordinal >= chunk_count))
+    await session.execute(delete(row).where(row.document_id == of.document, surplus))
     values = {
         "owner_id": of.owner,
         "version": of.version,
