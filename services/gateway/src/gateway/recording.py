@@ -30,10 +30,14 @@ class Kept:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The documents of an answer in the order of its files, and those that have changed."""
+    """The documents of an answer in the order of its files, and those that have changed.
+
+    While their new rows are `held`, the session knows them, and nobody reads them again.
+    """
 
     kept: list[Kept]
     changed: list[UUID]
+    held: Sequence[DocumentRow] = ()
 
 
 async def record(session: AsyncSession, outbox: Outbox, owner: UUID, files: Sequence[Received]) -> Recorded:
@@ -42,12 +46,13 @@ async def record(session: AsyncSession, outbox: Outbox, owner: UUID, files: Sequ
     New rows come in the order of their sha256; the loser of a race gets the winner's document. The same bytes as those
     of a document that failed, but not by its own fault, process it again.
     """
-    by_sha256 = await _rows(session, outbox, owner, files)
+    held = list[DocumentRow]()
+    by_sha256 = await _rows(session, outbox, owner, files, held)
     kept = [Kept(by_sha256[file.sha256], duplicate=by_sha256[file.sha256] != file.document_id) for file in files]
     new = [one.id for one in kept if not one.duplicate]
     known = [one.id for one in kept if one.id not in new]
     again = await try_again(session, outbox, await _retryable(session, known)) if known else []
-    return Recorded(kept=kept, changed=[*new, *again])
+    return Recorded(kept=kept, changed=[*new, *again], held=held)
 
 
 async def render(session: AsyncSession, kept: Sequence[Kept]) -> list[UploadedDocument]:
@@ -60,13 +65,16 @@ async def render(session: AsyncSession, kept: Sequence[Kept]) -> list[UploadedDo
     return rendered
 
 
-async def _rows(session: AsyncSession, outbox: Outbox, owner: UUID, files: Sequence[Received]) -> dict[str, UUID]:
-    """Which document each sha256 is."""
+async def _rows(
+    session: AsyncSession, outbox: Outbox, owner: UUID, files: Sequence[Received], held: list[DocumentRow]
+) -> dict[str, UUID]:
+    """Which document each sha256 is; the rows that are new are added to `held`."""
     wanted = {file.sha256: file for file in reversed(files)}  # the first of equal ones counts
     found: dict[str, UUID] = {}
     for _ in range(_TRIES):
         missing = [wanted[digest] for digest in sorted(wanted.keys() - found.keys())]
         rows = await _insert(session, owner, missing)
+        held += rows
         facts = [processing.uploaded(row) for row in rows]
         for fact in facts:
             outbox.add(session, fact)
