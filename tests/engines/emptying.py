@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, for_code
 from contracts.topics import TOPICS
@@ -37,6 +38,7 @@ async def emptied(bootstrap_servers: str) -> None:
         await _until(lambda: _none_there(admin, ours))
         await topics.ensure(bootstrap_servers)
         await _until(lambda: _all_led(admin, ours))
+        await _all_answer(bootstrap_servers)
 
 
 @asynccontextmanager
@@ -47,6 +49,17 @@ async def _admin(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
         yield admin
     finally:
         await admin.close()
+
+
+async def _all_answer(bootstrap_servers: str) -> None:
+    """Asks until every partition is served: a broker names itself the leader a moment before it acts as one."""
+    places = [TopicPartition(topic.name, number) for topic in TOPICS for number in range(topic.partitions)]
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers.split(","))
+    try:
+        await consumer.start()
+        await consumer.end_offsets(places)
+    finally:
+        await consumer.stop()
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
