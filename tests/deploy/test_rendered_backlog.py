@@ -19,6 +19,11 @@ from tests.deploy.rendering import Object, render
 
 KINDS = {"ingest": [Parse.kind], "embedder": [Embed.kind, Rebuild.kind]}
 
+FINISHED = """
+    INSERT INTO jobs (subject, version, kind, part, owner, state, finished_at)
+    SELECT gen_random_uuid()::text, 1, :kind, 0, gen_random_uuid()::text, 'done', now() FROM generate_series(1, 50000)
+"""
+
 
 def scaled(service: str) -> Object:
     spec: Object = render().one("ScaledObject", f"docqa-{service}")["spec"]
@@ -85,9 +90,8 @@ async def test_what_backs_off_is_done_and_what_is_not_work_is_not_due(engine: As
 
 
 async def test_a_week_of_finished_jobs_is_not_read(engine: AsyncEngine, service: str) -> None:
-    await add(engine, KINDS[service][0], 5_000)
     async with engine.begin() as connection:
-        await connection.execute(text("UPDATE jobs SET state = 'done'"))
+        await connection.execute(text(FINISHED).bindparams(kind=KINDS[service][0]))
     await add(engine, KINDS[service][0], 20)
     async with engine.connect() as connection:
         autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")

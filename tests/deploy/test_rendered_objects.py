@@ -108,6 +108,12 @@ def test_a_changed_password_makes_new_pods_of_the_service_alone(defaults: Render
     assert {name for name in SERVICES if _template(changed, name) != _template(defaults, name)} == {"qa"}
 
 
+def test_who_scales_them_is_none_of_the_pods_business(defaults: Rendered) -> None:
+    changed = render({"keda": {"enabled": False}})
+
+    assert all(_template(changed, name) == _template(defaults, name) for name in SERVICES)
+
+
 def test_whoever_scales_a_deployment_is_not_contradicted(rendered: Rendered) -> None:
     scaled = [
         each["spec"]["scaleTargetRef"]["name"]

@@ -41,7 +41,7 @@ def free_names(service: str) -> set[str]:
 
 
 def allowed_names(place: dict[str, Any]) -> set[str]:
-    return set(place["properties"]["settings"]["propertyNames"]["enum"])
+    return set(place["properties"]["settings"]["properties"])
 
 
 def objects(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:

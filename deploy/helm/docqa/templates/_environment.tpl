@@ -85,9 +85,6 @@ keys:
 {{ $key }}: {{ quote . }}
 {{- end }}
 {{- end }}
-{{- if include "docqa.backlogScaled" . }}
-{{ include "docqa.kedaKey" . }}: {{ include "docqa.kedaUrl" . | quote }}
-{{- end }}
 {{- end }}
 
 {{/* The service's own database, as SQLAlchemy writes it. Of: root, service. */}}
