@@ -7,13 +7,29 @@ from contracts.documents import DocumentStatus
 from contracts.facts import DocumentFact, DocumentUploaded
 from messaging.fences import Fence
 from messaging.outbox import Outbox
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway import owners, timeline
+from gateway import timeline
 from gateway.measuring import measure
 from gateway.progress import TERMINAL, Progress
 from gateway.tables import DocumentRow
+
+# The row, which is locked, its owner, who is the last lock of a transaction, and its place in the owner's streams: one
+# statement, for it is at every step of every document.
+_ADVANCE = text("""
+    WITH owner AS (
+        INSERT INTO owners (id, counter) VALUES (:owner, 1)
+        ON CONFLICT (id) DO UPDATE SET counter = owners.counter + 1
+        RETURNING counter
+    )
+    UPDATE documents SET status = :status, live_version = :live_version, pages = :pages, chunk_count = :chunk_count,
+        embedded_count = :embedded_count, error_stage = :error_stage, error_code = :error_code,
+        error_detail = :error_detail, error_retryable = :error_retryable,
+        last_processed_at = CASE WHEN :ends THEN now() ELSE last_processed_at END,
+        moved_at = now(), updated_at = now(), ask_at = NULL, unanswered = 0, position = owner.counter
+    FROM owner WHERE documents.id = :document
+""")
 
 
 async def lock(session: AsyncSession, documents: Iterable[UUID]) -> list[DocumentRow]:
@@ -67,12 +83,22 @@ async def hear(session: AsyncSession, fence: Fence, fact: DocumentFact) -> None:
 
 
 async def _advance(session: AsyncSession, row: DocumentRow, before: Progress, after: Progress) -> None:
-    row.progress = after
-    row.moved_at = func.now()
-    row.ask_at = None
-    row.unanswered = 0
-    if after.status in TERMINAL and before.status not in TERMINAL:
-        row.last_processed_at = func.now()
-        if after.status is DocumentStatus.READY:
-            await measure(session, row)
-    await owners.move(session, row.owner_id, [row.id])
+    ends = after.status in TERMINAL and before.status not in TERMINAL
+    if ends and after.status is DocumentStatus.READY:
+        await measure(session, row)
+    verdict = after.verdict
+    values = {
+        "owner": row.owner_id,
+        "document": row.id,
+        "status": after.status.value,
+        "live_version": after.live_version,
+        "pages": after.pages,
+        "chunk_count": after.chunk_count,
+        "embedded_count": after.embedded_count,
+        "error_stage": verdict.stage if verdict else None,
+        "error_code": verdict.code if verdict else None,
+        "error_detail": verdict.detail if verdict else None,
+        "error_retryable": verdict.retryable if verdict else None,
+        "ends": ends,
+    }
+    await session.execute(_ADVANCE, values)

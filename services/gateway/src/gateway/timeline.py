@@ -1,5 +1,6 @@
 """A document's timeline: each step once, however often it is told."""
 
+from typing import cast
 from uuid import UUID
 
 from contracts.documents import Timeline, TimelineItem
@@ -11,13 +12,14 @@ from contracts.facts import (
     DocumentReady,
     DocumentUploaded,
 )
-from sqlalchemy import select
+from sqlalchemy import Table, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.tables import DocumentEventRow
 
-_INSERT = insert(DocumentEventRow).on_conflict_do_nothing()
+# Of the table and not of the class: nobody wants the objects.
+_INSERT = insert(cast(Table, DocumentEventRow.__table__)).on_conflict_do_nothing()
 
 _SAID_BY = {
     "document.uploaded.v1": "gateway",
@@ -45,7 +47,7 @@ async def note(session: AsyncSession, *facts: DocumentFact) -> None:
         }
         for fact in facts
     ]
-    await session.execute(_INSERT, rows)
+    await session.execute(_INSERT, rows if len(rows) > 1 else rows[0])
 
 
 async def read(session: AsyncSession, document: UUID) -> Timeline:
