@@ -3,7 +3,8 @@
 import argparse
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -17,12 +18,14 @@ from benchmarks.rows import ORDER, ROWS, SETS
 from benchmarks.stands import Stands
 from benchmarks.telling import Teller
 
+Keep = Callable[[Sequence[Figure]], None]
+
 RESULTS = ROOT / "benchmarks" / "results"
 BUSY = 0.5
 
 
-async def measure(rows: Sequence[int], console: Console, *, seed: int) -> list[Figure]:
-    """The figures of these rows, in the order of their numbers."""
+async def measure(rows: Sequence[int], console: Console, *, seed: int, keep: Keep) -> list[Figure]:
+    """The figures of these rows, in the order of their numbers; after each row all of them so far are kept."""
     figures = list[Figure]()
     stands = Stands(seed=seed)
     with Teller(console, len(rows)) as tell:
@@ -31,6 +34,7 @@ async def measure(rows: Sequence[int], console: Console, *, seed: int) -> list[F
                 row = ROWS[number]
                 with tell.row(number, row.title, row.steps):
                     figures += await row.measure(Bench(stands, tell))
+                keep(figures)
         finally:
             await stands.close()
     return sorted(figures, key=lambda figure: figure.row)
@@ -42,9 +46,9 @@ def main() -> None:
     machine = this_machine()
     if machine.load > BUSY:
         console.print(f"The machine is busy (load {machine.load:.1f}): figures may be thrown away.", highlight=False)
-    figures = asyncio.run(measure(asked.rows, console, seed=asked.seed))
+    keep = partial(reporting.save, machine=machine, target=asked.json)
+    figures = asyncio.run(measure(asked.rows, console, seed=asked.seed, keep=keep))
     reporting.show(figures, console)
-    reporting.save(figures, machine, asked.json)
     if asked.markdown:
         console.file.write(reporting.as_markdown(figures) + "\n")
     console.print(f"Every repetition: {asked.json}", highlight=False, soft_wrap=True)
