@@ -11,6 +11,7 @@ from rich.console import Console
 
 from benchmarks import reporting
 from benchmarks.bench import Bench
+from benchmarks.comparing import RUNS
 from benchmarks.figures import Figure
 from benchmarks.machine import this_machine
 from benchmarks.provider import ROOT
@@ -24,7 +25,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 BUSY = 0.5
 
 
-async def measure(rows: Sequence[int], console: Console, *, seed: int, keep: Keep) -> list[Figure]:
+async def measure(rows: Sequence[int], console: Console, *, seed: int, runs: int, keep: Keep) -> list[Figure]:
     """The figures of these rows, in the order of their numbers; after each row all of them so far are kept."""
     figures = list[Figure]()
     stands = Stands(seed=seed)
@@ -33,7 +34,7 @@ async def measure(rows: Sequence[int], console: Console, *, seed: int, keep: Kee
             for number in (number for number in ORDER if number in rows):
                 row = ROWS[number]
                 with tell.row(number, row.title, row.steps):
-                    figures += await row.measure(Bench(stands, tell))
+                    figures += await row.measure(Bench(stands, tell, runs))
                 keep(figures)
         finally:
             await stands.close()
@@ -47,7 +48,7 @@ def main() -> None:
     if machine.load > BUSY:
         console.print(f"The machine is busy (load {machine.load:.1f}): figures may be thrown away.", highlight=False)
     keep = partial(reporting.save, machine=machine, target=asked.json)
-    figures = asyncio.run(measure(asked.rows, console, seed=asked.seed, keep=keep))
+    figures = asyncio.run(measure(asked.rows, console, seed=asked.seed, runs=asked.runs, keep=keep))
     reporting.show(figures, console)
     if asked.markdown:
         console.file.write(reporting.as_markdown(figures) + "\n")
@@ -58,6 +59,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("what", nargs="+", help=f"numbers of rows ({', '.join(map(str, ROWS))}), or {', '.join(SETS)}")
     parser.add_argument("--seed", type=int, default=1, help="of documents and people")
+    parser.add_argument("--runs", type=int, default=RUNS, help="how often a comparison is made until it is steady")
     parser.add_argument("--json", type=Path, help="where every repetition is written")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown as well")
     asked = parser.parse_args()

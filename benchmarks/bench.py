@@ -12,3 +12,5 @@ class Bench:
 
     stands: Stands
     tell: Teller
+    runs: int
+    """How often a comparison is made at most, until its bare loop is steady."""

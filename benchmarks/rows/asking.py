@@ -62,6 +62,6 @@ async def _at(bench: Bench, sides: _Sides, delay: float) -> list[Figure]:
     figures = []
     for name, ours, straight in (("answer", whole, bare_whole), ("first token", first, bare_first)):
         what = f"{name}, provider at {delay * 1000:.0f} ms"
-        found = await compare(ours, straight, tell=bench.tell, what=what)
+        found = await compare(bench, ours, straight, what=what)
         figures.append(Figure(5, what, "ms", found.ours, found.bare, goal, found.note))
     return figures

@@ -73,7 +73,7 @@ async def _compared(bench: Bench, sender: "_Sender", bare: Messages) -> list[Fig
         return 1000 * percentile(await bare.one_by_one(SAMPLES), 50)
 
     what = "outbox commit to handler"
-    found = await compare(ours, straight, tell=bench.tell, what=what)
+    found = await compare(bench, ours, straight, what=what)
     return [
         Figure(11, f"{what}, p50", "ms", found.ours, found.bare, at_most(5), found.note),
         Figure(11, f"{what}, p99", "ms", Series(tuple(late[-REPETITIONS:])), goal=at_most(25)),

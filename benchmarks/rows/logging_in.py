@@ -29,7 +29,7 @@ async def measure(bench: Bench) -> list[Figure]:
         async def straight() -> float:
             return 1000 * median([hashing.compares() for _ in range(SAMPLES)])
 
-        found = await compare(ours, straight, tell=bench.tell, what="login")
+        found = await compare(bench, ours, straight, what="login")
         lags = list[float]()
         for number in range(REPETITIONS + 1):
             with bench.tell.step(f"{AT_ONCE} at once, {number} of {REPETITIONS}"):

@@ -52,7 +52,7 @@ async def _queries(bench: Bench, crowd: Crowd, lone: Crowd) -> Figure:
         return 1000 * percentile([await _search(lone.members[0], chance) for _ in range(SAMPLES)], 50)
 
     what = "search of one of many over that of a lone user, p50"
-    found = await compare(ours, bare, tell=bench.tell, what=what)
+    found = await compare(bench, ours, bare, what=what)
     return Figure(7, what, "ms", found.ours, found.bare, ratio_at_most(2.5), found.note)
 
 

@@ -57,7 +57,7 @@ async def _uploads(bench: Bench, stand: Stand, person: Person, straight: str) ->
         return UPLOAD_MEGABYTES / await send(straight, Large(stand.fresh(), UPLOAD_MEGABYTES))
 
     what = f"upload of {UPLOAD_MEGABYTES} MB"
-    found = await compare(ours, bare, tell=bench.tell, what=what)
+    found = await compare(bench, ours, bare, what=what)
     return [
         # The first upload of all counts: it is the one that finds the gateway as it started.
         Figure(9, f"the gateway's rise during an {what}", "MB", Series(tuple(rises)), goal=at_most(16)),

@@ -53,7 +53,7 @@ async def _latency(bench: Bench, stand: Stand, *, goals: tuple[Goal | None, Goal
             return 1000 * median([await _straight(bare, stand) for _ in range(SAMPLES)])
 
         what = f"one chunk to ready, {stand.broker}"
-        found = await compare(ours, straight, tell=bench.tell, what=what)
+        found = await compare(bench, ours, straight, what=what)
         bursts = await _bursts(bench, stand, person)
     return [
         Figure(3, what, "ms", found.ours, None, goals[0], found.note),

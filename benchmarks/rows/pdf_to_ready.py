@@ -35,5 +35,5 @@ async def _at(bench: Bench, stand: Stand, person: Person, bare: Pipeline, delay:
         return perf_counter() - began
 
     what = f"PDF of {PAGES} pages to ready, provider at {delay * 1000:.0f} ms"
-    found = await compare(ours, straight, tell=bench.tell, what=what)
+    found = await compare(bench, ours, straight, what=what)
     return Figure(1, what, "s", found.ours, found.bare, ratio_at_most(1.8), found.note)

@@ -43,7 +43,7 @@ async def measure(bench: Bench) -> list[Figure]:
         return await asyncio.to_thread(upserting.upserts, stand.stack.addresses.chroma_url, crowd.chunks)
 
     what = f"rebuild of {crowd.chunks} chunks, over Chroma's own floor"
-    found = await compare(ours, bare, tell=bench.tell, what=what, repetitions=REPETITIONS)
+    found = await compare(bench, ours, bare, what=what, repetitions=REPETITIONS)
     return [
         Figure(10, what, "s", found.ours, found.bare, ratio_at_most(1.5), found.note),
         Figure(10, "embedding calls to the provider", "", series(calls), goal=at_most(0)),

@@ -37,7 +37,7 @@ async def measure(bench: Bench) -> list[Figure]:
             return chunks / (perf_counter() - began)
 
         what = f"{TEXTS} texts of about {CHUNKS} chunks"
-        found = await compare(ours, straight, tell=bench.tell, what=what)
+        found = await compare(bench, ours, straight, what=what)
     return [Figure(2, what, "chunks/s", found.ours, found.bare, ratio_at_least(0.5), found.note)]
 
 
