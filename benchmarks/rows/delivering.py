@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import ClassVar
 from uuid import UUID
 
-from chassis import migrating
+from chassis import logs, migrating
 from chassis.database import Sessions, create_engine, create_sessions
 from chassis.ids import uuid7
 from chassis.settings import ServiceSettings
@@ -53,6 +53,7 @@ class _Ears:
 
 async def measure(bench: Bench) -> list[Figure]:
     await bench.stands.close()
+    logs.configure("gateway", "error")  # both are in this process, whose output is the table
     try:
         async with _two_services(bench) as (sender, bare):
             return await _compared(bench, sender, bare)
