@@ -16,9 +16,17 @@ CLASSES = {fact.__name__: fact_type for fact_type, fact in FACTS.items()}
 Says = dict[str, set[str]]
 
 
-def trees(service: str) -> Iterator[ast.AST]:
-    for path in (ROOT / "services" / service / "src" / service).rglob("*.py"):
-        yield ast.parse(path.read_text())
+def trees(service: str) -> list[ast.AST]:
+    """The code of a service; with that of `libs/stages`, which says facts in its name, where it is a stage."""
+    own = _parsed(ROOT / "services" / service / "src")
+    is_stage = any(
+        isinstance(node, ast.Call) and _name(node.func) == "Stage" for tree in own for node in ast.walk(tree)
+    )
+    return own + (_parsed(ROOT / "libs" / "stages" / "src") if is_stage else [])
+
+
+def _parsed(folder: Path) -> list[ast.AST]:
+    return [ast.parse(path.read_text()) for path in folder.rglob("*.py")]
 
 
 def said(tree: ast.AST) -> Iterator[str]:
