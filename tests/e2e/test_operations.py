@@ -374,7 +374,7 @@ async def test_one_document_does_not_wait_for_anothers_hundred(observed: Observe
         began = time.monotonic()
         await one.is_ready_with(("idle.txt", b"Uploaded while nothing happens.", TEXT))
         idle = time.monotonic() - began
-        observed.embeddings.embeddings.usual = Behaviour(delay=0.3)
+        observed.embeddings.embeddings.usual = Behaviour(delay=1.0)
         try:
             for call in range(5):
                 await many.uploads(*[(f"{n}.txt", f"Text {n} of {call}.".encode(), TEXT) for n in range(20)])

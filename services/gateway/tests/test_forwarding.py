@@ -314,7 +314,7 @@ class TestOnTheWire:
         gateway.behind.answer = answer
         headers = {"Authorization": f"Bearer {ada.token}", "Accept": "text/event-stream"}
         async with (
-            httpx.AsyncClient(base_url=address) as http,
+            httpx.AsyncClient(base_url=address, timeout=30) as http,
             http.stream("POST", "/api/ask", json={"question": "a"}, headers=headers) as streamed,
         ):
             pieces = streamed.aiter_text()
@@ -341,7 +341,7 @@ class TestOnTheWire:
 
         gateway.behind.answer = answer
         async with (
-            httpx.AsyncClient(base_url=address) as http,
+            httpx.AsyncClient(base_url=address, timeout=30) as http,
             http.stream(
                 "POST", "/api/ask", json={"question": "a"}, headers={"Authorization": f"Bearer {ada.token}"}
             ) as streamed,
@@ -361,7 +361,7 @@ class TestOnTheWire:
             return StreamingResponse(tokens(), media_type="text/event-stream")
 
         gateway.behind.answer = answer
-        async with httpx.AsyncClient(base_url=address) as http:
+        async with httpx.AsyncClient(base_url=address, timeout=30) as http:
             said = await http.post("/api/ask", json={"question": "a"}, headers={"Authorization": f"Bearer {ada.token}"})
 
         assert said.text.startswith("event: token")
@@ -375,7 +375,7 @@ class TestOnTheWire:
             return Response(content, media_type="application/json")
 
         gateway.behind.answer = answer
-        async with httpx.AsyncClient(base_url=address) as http:
+        async with httpx.AsyncClient(base_url=address, timeout=30) as http:
             said = await http.get("/api/chats", headers={"Authorization": f"Bearer {ada.token}"})
 
         assert said.content == content
@@ -391,7 +391,7 @@ class TestOnTheWire:
             return StreamingResponse(pieces(), headers={"Content-Length": "100"}, media_type="application/json")
 
         gateway.behind.answer = answer
-        async with httpx.AsyncClient(base_url=address) as http:
+        async with httpx.AsyncClient(base_url=address, timeout=30) as http:
             said = await http.post("/api/search", json={"query": "a"}, headers={"Authorization": f"Bearer {ada.token}"})
 
         assert (said.status_code, said.json()["code"]) == (503, "service.unavailable")

@@ -193,7 +193,7 @@ async def test_without_a_login_nothing_is_read(gateway: Gateway, ada: Person) ->
 
 async def test_a_refused_body_is_read_so_that_its_sender_sees_the_answer(gateway: Gateway) -> None:
     form = a_form(a_part(content=b"x" * 2_000_000))
-    async with served(gateway.app) as address, httpx.AsyncClient(base_url=address) as stranger:
+    async with served(gateway.app) as address, httpx.AsyncClient(base_url=address, timeout=30) as stranger:
         answer = await stranger.post("/api/upload", **form)
 
     assert answer.json()["code"] == "auth.token_invalid"
