@@ -31,9 +31,11 @@ def test_the_list_is_closed() -> None:
     assert ours == {name.removesuffix("_total") for name in DECLARED}
 
 
-def test_a_name_is_taken_once() -> None:
+def test_a_name_is_taken_once_and_means_what_it_meant() -> None:
+    before = dict(DECLARED)
     with pytest.raises(ValueError, match="Duplicated"):
         metrics.counter("docqa_http_requests", "Again.")
+    assert before == DECLARED
 
 
 def test_no_label_can_be_made_up_by_a_user() -> None:

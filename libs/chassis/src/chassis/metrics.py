@@ -29,18 +29,21 @@ DECLARED: dict[str, Declared] = {}
 
 
 def counter(name: str, meaning: str, labels: Sequence[str] = ()) -> Counter:
+    made = Counter(name, meaning, labels)
     DECLARED[f"{name}_total"] = Declared("counter", tuple(labels), meaning)
-    return Counter(name, meaning, labels)
+    return made
 
 
 def gauge(name: str, meaning: str, labels: Sequence[str] = ()) -> Gauge:
+    made = Gauge(name, meaning, labels)
     DECLARED[name] = Declared("gauge", tuple(labels), meaning)
-    return Gauge(name, meaning, labels)
+    return made
 
 
 def histogram(name: str, meaning: str, labels: Sequence[str] = (), buckets: Sequence[float] = FAST) -> Histogram:
+    made = Histogram(name, meaning, labels, buckets=buckets)
     DECLARED[name] = Declared("histogram", tuple(labels), meaning)
-    return Histogram(name, meaning, labels, buckets=buckets)
+    return made
 
 
 HTTP_REQUESTS = counter("docqa_http_requests", "Requests answered.", ["method", "route", "status"])
