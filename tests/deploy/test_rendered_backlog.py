@@ -24,6 +24,8 @@ FINISHED = """
     SELECT gen_random_uuid()::text, 1, :kind, 0, gen_random_uuid()::text, 'done', now() FROM generate_series(1, 50000)
 """
 
+GUARDED = {"security": "SASL_SSL", "saslMechanism": "SCRAM-SHA-512", "caSecret": "kafka-ca"}
+
 
 def scaled(service: str) -> Object:
     spec: Object = render().one("ScaledObject", f"docqa-{service}")["spec"]
@@ -126,3 +128,24 @@ def test_replicas_come_soon_and_go_late_and_one_by_one(service: str) -> None:
     assert behavior["scaleUp"]["stabilizationWindowSeconds"] < down["stabilizationWindowSeconds"] == 300
     assert down["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 60}]
     assert scaled(service)["minReplicaCount"] >= 1
+
+
+def test_keda_shows_kafka_what_the_service_shows_it(service: str) -> None:
+    rendered = render({"kafka": GUARDED, "secrets": {"kafkaUsername": "docqa", "kafkaPassword": "p@ss word"}})
+    (lag,) = (
+        each for each in rendered.one("ScaledObject", f"docqa-{service}")["spec"]["triggers"] if each["type"] == "kafka"
+    )
+    shown = rendered.one("TriggerAuthentication", lag["authenticationRef"]["name"])["spec"]["secretTargetRef"]
+    secret = rendered.one("Secret", f"docqa-{service}")["stringData"]
+
+    assert (lag["metadata"]["sasl"], lag["metadata"]["tls"]) == ("scram_sha512", "enable")
+    assert {each["parameter"]: secret.get(each["key"], each) for each in shown} == {
+        "username": "docqa",
+        "password": "p@ss word",
+        "ca": {"parameter": "ca", "name": "kafka-ca", "key": "ca.crt"},
+    }
+
+
+def test_keda_shows_an_open_kafka_nothing(service: str) -> None:
+    assert not {"sasl", "tls"} & set(trigger(service, "kafka")["metadata"])
+    assert "authenticationRef" not in trigger(service, "kafka")

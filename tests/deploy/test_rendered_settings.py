@@ -1,6 +1,7 @@
 """Each service starts with the environment that its pod gets, and is told nothing that it does not know."""
 
 import os
+from pathlib import Path
 
 import pytest
 from chassis.settings import SERVICES, known_names, load
@@ -8,6 +9,7 @@ from docqa.env_example import settings_of
 from sqlalchemy.engine import make_url
 
 from tests.deploy.rendering import EXAMPLES, HELM, Object, Rendered, render
+from tests.stubs.authority import Authority
 
 REMOTE = {
     "models": {"chat": "openai:gpt-4.1-mini", "embedding": "google_genai:gemini-embedding-001"},
@@ -27,6 +29,14 @@ def _nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.fixture
+def an_authority(tmp_path: Path) -> Path:
+    """What a cluster would have in the Secret that is mounted."""
+    file = tmp_path / "ca.crt"
+    file.write_bytes(Authority().certificate)
+    return file
+
+
 @pytest.fixture(scope="module", params=[None, *EXAMPLES], ids=lambda file: file.stem if file else "defaults")
 def rendered(request: pytest.FixtureRequest) -> Rendered:
     return render({}, *([request.param] if request.param else []))
@@ -34,12 +44,15 @@ def rendered(request: pytest.FixtureRequest) -> Rendered:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_takes_what_its_pod_is_told(
-    rendered: Rendered, service: str, monkeypatch: pytest.MonkeyPatch
+    rendered: Rendered, service: str, monkeypatch: pytest.MonkeyPatch, an_authority: Path
 ) -> None:
     made_here = _name(rendered, service) in rendered.names("Secret")
     told = environment(rendered, service, None if made_here else GIVEN)
     for name, value in told.items():
         monkeypatch.setenv(name, value)
+    if authorities := told.get("DOCQA_KAFKA_CA_FILE"):
+        assert authorities in _files(_pod(rendered, "Deployment", _name(rendered, service)))
+        monkeypatch.setenv("DOCQA_KAFKA_CA_FILE", str(an_authority))
 
     settings = load(settings_of(service))
 
@@ -104,6 +117,18 @@ def test_no_secret_lies_in_a_config_map() -> None:
     assert [value for value in (*secrets.values(), "of-qa") if value in shown] == []
 
 
+def test_a_password_for_kafka_is_each_services_and_no_migrations() -> None:
+    kafka = {"security": "SASL_SSL", "saslMechanism": "PLAIN"}
+    rendered = render({"kafka": kafka, "secrets": {"kafkaUsername": "docqa", "kafkaPassword": "of-kafka"}})
+
+    for service in SERVICES:
+        told = environment(rendered, service)
+        assert (told["DOCQA_KAFKA_SECURITY"], told["DOCQA_KAFKA_SASL_MECHANISM"]) == ("SASL_SSL", "PLAIN")
+        assert (told["DOCQA_KAFKA_USERNAME"], told["DOCQA_KAFKA_PASSWORD"]) == ("docqa", "of-kafka")
+    assert "of-kafka" not in str(rendered.of("ConfigMap") + rendered.of("Deployment") + rendered.of("Job"))
+    assert "KAFKA" not in str(rendered.of("Job"))
+
+
 def test_a_secret_that_is_there_already_is_used_for_everything() -> None:
     rendered = render({"secrets": {"existingSecret": "given"}})
 
@@ -123,6 +148,17 @@ def test_kubernetes_adds_no_variables_of_its_own() -> None:
 def _pod(rendered: Rendered, kind: str, name: str) -> Object:
     spec: Object = rendered.one(kind, name)["spec"]["template"]["spec"]
     return spec
+
+
+def _files(spec: Object) -> set[str]:
+    """The files that the container of a pod has from Secrets."""
+    (container,) = spec["containers"]
+    items = {each["name"]: each["secret"]["items"] for each in spec["volumes"] if "secret" in each}
+    return {
+        f"{mount['mountPath']}/{item['path']}"
+        for mount in container["volumeMounts"]
+        for item in items.get(mount["name"], [])
+    }
 
 
 def _name(rendered: Rendered, service: str) -> str:

@@ -17,6 +17,7 @@ DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 
 HAS_A_PLACE = {
     *("DATABASE_URL", "PORT", "KAFKA", "AUTH_URL", "QA_URL", "INGEST_URL", "CHROMA_URL", "OPERATOR_TOKEN"),
+    *("KAFKA_SECURITY", "KAFKA_SASL_MECHANISM", "KAFKA_USERNAME", "KAFKA_PASSWORD", "KAFKA_CA_FILE"),
     *("OBJECT_STORE", "S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_REGION", "S3_SECURE"),
     *("EMBEDDING_MODEL", "CHAT_MODEL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "GOOGLE_API_KEY", "GOOGLE_BASE_URL"),
 }
@@ -114,6 +115,8 @@ def test_what_is_told_to_several_services_is_known_to_each_of_them() -> None:
         ("models.openaiBaseUrl", "llm.example.org/v1"),
         ("kafka.bootstrapServers", "kafka"),
         ("kafka.bootstrapServers", "kafka-0:9092;kafka-1:9092"),
+        ("kafka.security", "TLS"),
+        ("kafka.saslMechanism", "SCRAM"),
         ("chroma.url", "docqa-chroma:8000"),
         ("s3.endpoint", "https://s3.example.org"),
         ("s3.bucket", "Documents"),

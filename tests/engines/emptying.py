@@ -9,6 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, for_code
 from contracts.topics import TOPICS
 from messaging import topics
+from messaging.broker_access import BrokerAccess
 
 ANSWERS_WITHIN = 3.0
 EMPTIED_WITHIN = 30.0
@@ -36,7 +37,7 @@ async def emptied(bootstrap_servers: str) -> None:
             # With a topic the broker forgets what groups have committed of it.
             await admin.delete_topics(list(there))
         await _until(lambda: _none_there(admin, ours))
-        await topics.ensure(bootstrap_servers)
+        await topics.ensure(BrokerAccess(bootstrap_servers))
         await _until(lambda: _all_led(admin, ours))
         await _all_answer(bootstrap_servers)
 

@@ -104,6 +104,13 @@ class NativeKafka:
         shutil.rmtree(self._data)
         await self.start()
 
+    def _words(self) -> str:
+        """Its properties, as they stand in the file."""
+        return PROPERTIES.format(port=self._port, controller=self._controller, data=self._data)
+
+    def _told_at_format(self) -> list[str]:
+        return []
+
     @property
     def _data(self) -> Path:
         return self._folder / "data"
@@ -117,10 +124,10 @@ class NativeKafka:
         return self._folder / "kafka.log"
 
     async def _format(self) -> None:
-        words = PROPERTIES.format(port=self._port, controller=self._controller, data=self._data)
-        self._properties.write_text(words, "utf-8")
+        self._properties.write_text(self._words(), "utf-8")
         cluster = os.urandom(12).hex()[:22]
-        child = self._spawn("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties))
+        format_ = ["format", "-t", cluster, "-c", str(self._properties), *self._told_at_format()]
+        child = self._spawn("kafka.tools.StorageTool", *format_)
         if await child.ended(FORMATTED_WITHIN) != 0:
             raise EngineMissing(self.name, f"its storage could not be formatted (see {self._log})")
 

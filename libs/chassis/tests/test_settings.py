@@ -1,5 +1,6 @@
 """Settings: one environment for all services, and plain words for every mistake in it."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 import pytest
@@ -14,6 +15,8 @@ from chassis.settings import (
     names_of,
 )
 from pydantic import Field, SecretStr, ValidationError
+
+from tests.stubs.authority import Authority
 
 
 class QaLike(ServiceSettings, ObjectStoreSettings, ChromaSettings):
@@ -137,6 +140,72 @@ def test_an_address_that_is_none_is_refused(env: pytest.MonkeyPatch, capsys: pyt
     env.setenv("DOCQA_CHROMA_URL", "chroma:8000")
 
     assert "DOCQA_CHROMA_URL: must begin with http:// or https://" in refusal(capsys)
+
+
+def told(env: pytest.MonkeyPatch, kafka: dict[str, str]) -> None:
+    for name, value in kafka.items():
+        env.setenv(f"DOCQA_KAFKA_{name}", value)
+
+
+SCRAM = {"SASL_MECHANISM": "SCRAM-SHA-512", "USERNAME": "docqa", "PASSWORD": "hunter2"}
+
+
+def test_a_kafka_may_want_a_password_and_it_is_not_shown(env: pytest.MonkeyPatch) -> None:
+    told(env, {"SECURITY": "SASL_SSL", **SCRAM})
+    settings = load(QaLike)
+
+    assert (settings.kafka_security, settings.kafka_sasl_mechanism) == ("SASL_SSL", "SCRAM-SHA-512")
+    assert (settings.kafka_username, settings.kafka_password) == ("docqa", SecretStr("hunter2"))
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("kafka", "said"),
+    [
+        (
+            {"SECURITY": "TLS"},
+            "DOCQA_KAFKA_SECURITY: Input should be 'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'",
+        ),
+        ({"SECURITY": "SASL_SSL", **SCRAM, "SASL_MECHANISM": "GSSAPI"}, "DOCQA_KAFKA_SASL_MECHANISM: Input should be"),
+        (
+            {"SECURITY": "SASL_SSL", "SASL_MECHANISM": "PLAIN"},
+            "DOCQA_KAFKA_USERNAME, DOCQA_KAFKA_PASSWORD must be set: DOCQA_KAFKA_SECURITY is SASL_SSL",
+        ),
+        (
+            {"SECURITY": "SASL_PLAINTEXT", "USERNAME": "docqa", "PASSWORD": "hunter2"},
+            "DOCQA_KAFKA_SASL_MECHANISM must be set: DOCQA_KAFKA_SECURITY is SASL_PLAINTEXT",
+        ),
+        ({"USERNAME": "docqa"}, "DOCQA_KAFKA_USERNAME would never be used: DOCQA_KAFKA_SECURITY is PLAINTEXT"),
+        ({"SECURITY": "SSL", "PASSWORD": "hunter2"}, "DOCQA_KAFKA_PASSWORD would never be used"),
+        (
+            {"SECURITY": "SSL", "CA_FILE": "/nowhere/ca.crt"},
+            "DOCQA_KAFKA_CA_FILE: is not a file with certificates (PEM) that can be read",
+        ),
+        ({"SECURITY": "SSL", "CA_FILE": __file__}, "DOCQA_KAFKA_CA_FILE: is not a file with certificates"),
+    ],
+)
+def test_a_kafka_that_is_told_too_much_or_too_little_is_refused(
+    env: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kafka: dict[str, str], said: str
+) -> None:
+    told(env, kafka)
+    refused = refusal(capsys)
+
+    assert said in refused
+    assert "hunter2" not in refused
+
+
+def test_authorities_without_tls_are_refused(
+    env: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    told(env, {"SECURITY": "SASL_PLAINTEXT", **SCRAM, "CA_FILE": str(an_authority(tmp_path))})
+
+    assert "DOCQA_KAFKA_CA_FILE would never be used: DOCQA_KAFKA_SECURITY is SASL_PLAINTEXT" in refusal(capsys)
+
+
+def an_authority(folder: Path) -> Path:
+    file = folder / "ca.crt"
+    file.write_bytes(Authority().certificate)
+    return file
 
 
 def test_a_strong_secret_is_accepted(env: pytest.MonkeyPatch) -> None:

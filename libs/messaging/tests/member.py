@@ -7,6 +7,7 @@ import sys
 from chassis.database import create_engine, create_sessions
 from contracts.facts import DocumentUploaded
 from contracts.topics import DOCUMENTS
+from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
 from messaging.fences import Fence
@@ -27,7 +28,7 @@ def a_member(kafka: str, transactions: Transactions, name: str) -> Consumption:
         )
 
     return Consumption(
-        kafka=kafka,
+        kafka=BrokerAccess(kafka),
         topic="documents",
         group="some.documents",
         handling=Handling(Subscription(DOCUMENTS, {DocumentUploaded: hear}), transactions),

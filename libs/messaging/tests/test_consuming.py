@@ -17,6 +17,7 @@ from contracts.facts import DocumentUploaded, Fact
 from contracts.topics import DOCUMENTS, TOPICS
 from docqa.embedded.broker import EmbeddedKafka
 from messaging import tolerant_consumer
+from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
 from messaging.fences import Fence
@@ -54,7 +55,7 @@ async def consuming(
 ) -> AsyncIterator[Consumption]:
     subscription = Subscription(DOCUMENTS, {DocumentUploaded: hears.hear})
     consumption = Consumption(
-        kafka=kafka,
+        kafka=BrokerAccess(kafka),
         topic="documents",
         group="some.documents",
         handling=Handling(subscription, transactions),
@@ -200,7 +201,7 @@ async def test_a_consumer_waits_for_a_broker_that_is_not_there_yet(
         await asyncio.sleep(0.2)
         assert not consumption.joined.is_set()
         with EmbeddedKafka({topic.name: topic.partitions for topic in TOPICS}) as broker:
-            consumption._kafka = broker.bootstrap_servers
+            consumption._kafka = BrokerAccess(broker.bootstrap_servers)
             await until(consumption.joined.is_set)
 
 

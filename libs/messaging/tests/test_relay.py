@@ -14,6 +14,7 @@ from contracts.facts import Fact
 from contracts.topics import TOPICS
 from docqa.embedded.broker import EmbeddedKafka
 from messaging import relay as relaying
+from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.outbox import Outbox
 from messaging.producing import Outcome, Outgoing, Producer, Refused, Sent
@@ -47,7 +48,7 @@ def a_relay(engine: AsyncEngine, producer: Any, **options: Any) -> Relay:
 
 @pytest.fixture
 async def producer(kafka: str) -> AsyncIterator[Producer]:
-    producer = Producer(kafka)
+    producer = Producer(BrokerAccess(kafka))
     yield producer
     await producer.stop()
 
@@ -287,7 +288,7 @@ async def test_a_real_broker_that_is_emptied_gets_the_kept_facts_again(engine: A
     memory, said = BrokerMemory(), []
     for _ in range(2):
         with EmbeddedKafka(partitions) as broker:
-            producer = Producer(broker.bootstrap_servers)
+            producer = Producer(BrokerAccess(broker.bootstrap_servers))
             relay = Relay(engine, producer, memory, woken=asyncio.Event())
             said += await say(sessions, *(ready(DOCUMENT) for _ in range(3)))
             await relay.drain()

@@ -7,6 +7,11 @@
       (printf "DOCQA_%s_PORT" (upper $service)) "8000"
       "DOCQA_KAFKA" $values.kafka.bootstrapServers
       "DOCQA_AUTH_URL" (include "docqa.url" (dict "root" .root "service" "auth")) -}}
+{{- if ne $values.kafka.security "PLAINTEXT" }}{{ $_ := set $config "DOCQA_KAFKA_SECURITY" $values.kafka.security }}{{ end -}}
+{{- with $values.kafka.saslMechanism }}{{ $_ := set $config "DOCQA_KAFKA_SASL_MECHANISM" . }}{{ end -}}
+{{- if $values.kafka.caSecret -}}
+{{- $_ := set $config "DOCQA_KAFKA_CA_FILE" (printf "%s/ca.crt" (include "docqa.kafkaCaFolder" .root)) -}}
+{{- end -}}
 {{- if eq $service "gateway" -}}
 {{- $_ := set $config "DOCQA_GATEWAY_QA_URL" (include "docqa.url" (dict "root" .root "service" "qa")) -}}
 {{- $_ := set $config "DOCQA_GATEWAY_INGEST_URL" (include "docqa.url" (dict "root" .root "service" "ingest")) -}}
@@ -35,6 +40,20 @@
 {{- end }}
 {{- end }}
 
+{{- define "docqa.kafkaCaFolder" -}}
+/etc/docqa/kafka
+{{- end }}
+
+{{/* Whether Kafka wants a user and a password: "true" or nothing. */}}
+{{- define "docqa.kafkaSasl" -}}
+{{- if hasPrefix "SASL_" .Values.kafka.security }}true{{ end -}}
+{{- end }}
+
+{{/* Whether it is reached over TLS. */}}
+{{- define "docqa.kafkaTls" -}}
+{{- if hasSuffix "SSL" .Values.kafka.security }}true{{ end -}}
+{{- end }}
+
 {{/* A value as the environment has it. Helm reads whole numbers as floating ones: 52428800 would become 5.24288e+07. */}}
 {{- define "docqa.text" -}}
 {{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
@@ -47,6 +66,10 @@ keys:
   {{- if ne .service "auth" }}
   - DOCQA_S3_ACCESS_KEY
   - DOCQA_S3_SECRET_KEY
+  {{- end }}
+  {{- if include "docqa.kafkaSasl" .root }}
+  - DOCQA_KAFKA_USERNAME
+  - DOCQA_KAFKA_PASSWORD
   {{- end }}
   {{- range $provider, $key := dict "openai" "DOCQA_OPENAI_API_KEY" "google_genai" "DOCQA_GOOGLE_API_KEY" }}
   {{- if include "docqa.asks" (dict "root" $.root "service" $.service "provider" $provider) }}
@@ -77,6 +100,8 @@ keys:
       (printf "DOCQA_%s_DATABASE_URL" (upper .service)) (include "docqa.databaseUrl" .)
       "DOCQA_S3_ACCESS_KEY" $secrets.s3AccessKey
       "DOCQA_S3_SECRET_KEY" $secrets.s3SecretKey
+      "DOCQA_KAFKA_USERNAME" $secrets.kafkaUsername
+      "DOCQA_KAFKA_PASSWORD" $secrets.kafkaPassword
       "DOCQA_OPENAI_API_KEY" $secrets.openaiApiKey
       "DOCQA_GOOGLE_API_KEY" $secrets.googleApiKey
       "DOCQA_OPERATOR_TOKEN" $secrets.operatorToken -}}

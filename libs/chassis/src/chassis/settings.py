@@ -9,11 +9,13 @@ Three kinds of names:
 
 import difflib
 import os
+import ssl
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, NoReturn, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -43,8 +45,13 @@ SHARED_NAMES = frozenset(
         "DOCQA_GOOGLE_BASE_URL",
         "DOCQA_HOST",
         "DOCQA_KAFKA",
+        "DOCQA_KAFKA_CA_FILE",
         "DOCQA_KAFKA_FETCH_MAX_WAIT_MS",
+        "DOCQA_KAFKA_PASSWORD",
+        "DOCQA_KAFKA_SASL_MECHANISM",
+        "DOCQA_KAFKA_SECURITY",
         "DOCQA_KAFKA_SESSION_TIMEOUT_MS",
+        "DOCQA_KAFKA_USERNAME",
         "DOCQA_LOG_LEVEL",
         "DOCQA_OBJECT_STORE",
         "DOCQA_OPENAI_API_KEY",
@@ -100,8 +107,22 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _certificates(value: Path) -> Path:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(value)
+    except OSError:  # which is what TLS's own errors are, too
+        raise ValueError("is not a file with certificates (PEM) that can be read") from None
+    return value
+
+
 DatabaseUrl = Annotated[str, AfterValidator(_asyncpg_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+CertificatesFile = Annotated[Path, AfterValidator(_certificates)]
+
+KafkaSecurity = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+"""As Kafka's own `security.protocol`, which is what the console of a managed Kafka shows."""
+
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
 class ServiceSettings(BaseSettings):
@@ -119,6 +140,19 @@ class ServiceSettings(BaseSettings):
         repr=False, description="The service's own database: postgresql+asyncpg://role:password@host/database."
     )
     kafka: str = Field(description="Kafka bootstrap servers, host:port, separated by commas.")
+    kafka_security: KafkaSecurity = Field(
+        default="PLAINTEXT",
+        description="PLAINTEXT, SSL (which is TLS), SASL_PLAINTEXT or SASL_SSL: Kafka's security.protocol.",
+    )
+    kafka_sasl_mechanism: SaslMechanism | None = Field(
+        default=None, description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, for SASL."
+    )
+    kafka_username: str | None = Field(default=None, description="User name at Kafka, for SASL.")
+    kafka_password: SecretStr | None = Field(default=None, description="Password at Kafka, for SASL.")
+    kafka_ca_file: CertificatesFile | None = Field(
+        default=None,
+        description="PEM file of the authorities that sign the brokers' certificates; without it the system's own.",
+    )
     kafka_fetch_max_wait_ms: int = Field(
         default=500, ge=1, le=60_000, description="How long a broker may hold an empty fetch; 25 on the embedded one."
     )
@@ -133,6 +167,23 @@ class ServiceSettings(BaseSettings):
         default=None, description="OpenTelemetry collector (OTLP over HTTP); without it nothing is traced."
     )
     environment: str = Field(default="development", description="Name of the installation, on every trace.")
+
+    @model_validator(mode="after")
+    def _kafka_is_told_what_it_needs(self) -> Self:
+        for_sasl = {
+            "KAFKA_SASL_MECHANISM": self.kafka_sasl_mechanism,
+            "KAFKA_USERNAME": self.kafka_username,
+            "KAFKA_PASSWORD": self.kafka_password,
+        }
+        sasl = self.kafka_security.startswith("SASL_")
+        if wrong := [PREFIX + name for name, value in for_sasl.items() if (value is not None) != sasl]:
+            fault = "must be set" if sasl else "would never be used"
+            raise ValueError(f"{', '.join(wrong)} {fault}: DOCQA_KAFKA_SECURITY is {self.kafka_security}")
+        if self.kafka_ca_file is not None and not self.kafka_security.endswith("SSL"):
+            raise ValueError(
+                f"DOCQA_KAFKA_CA_FILE would never be used: DOCQA_KAFKA_SECURITY is {self.kafka_security}, without TLS"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

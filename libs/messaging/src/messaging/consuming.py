@@ -14,6 +14,7 @@ from faststream import AckPolicy
 from faststream.kafka.message import KafkaMessage
 
 from messaging.acking import Acknowledgements
+from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.handling import Handling
 from messaging.records import Record
@@ -37,7 +38,7 @@ class Consumption:
     def __init__(
         self,
         *,
-        kafka: str,
+        kafka: BrokerAccess,
         topic: str,
         group: str,
         handling: Handling,
@@ -109,7 +110,7 @@ class Consumption:
 
     def _broker(self) -> TolerantBroker:
         broker = TolerantBroker(
-            self._kafka.split(","),
+            self._kafka,
             client_id=self.group,
             consumer_only=True,
             allow_auto_create_topics=False,

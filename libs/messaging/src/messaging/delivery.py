@@ -14,6 +14,7 @@ from chassis.settings import ServiceSettings
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messaging import client_log, gauges, taking, topics
+from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.chores import Chore, ChoreRunner
 from messaging.consuming import Consumption
@@ -64,7 +65,8 @@ class Delivery:
         self.listener = Listener(engine)
         self._memory = BrokerMemory()
         self._doubt = asyncio.Event()
-        self._producer = Producer(settings.kafka)
+        self._kafka = BrokerAccess.of(settings)
+        self._producer = Producer(self._kafka)
         self._relay = Relay(
             engine,
             self._producer,
@@ -141,7 +143,7 @@ class Delivery:
 
     def _consumption(self, service: str, topic: str) -> Consumption:
         return Consumption(
-            kafka=self._settings.kafka,
+            kafka=self._kafka,
             topic=topic,
             group=group_of(service, topic),
             handling=self._handlings[topic],
@@ -162,7 +164,7 @@ class Delivery:
         while True:
             self._doubt.clear()
             try:
-                for topic in await topics.ensure(self._settings.kafka):
+                for topic in await topics.ensure(self._kafka):
                     self._relay.broker_lost(topic)
             except Exception as error:
                 log.warning("the topics could not be looked at", error=type(error).__name__)

@@ -17,6 +17,8 @@ from aiokafka.errors import (
 from aiokafka.structs import RecordMetadata
 from contracts.envelope import CONTENT_TYPE
 
+from messaging.broker_access import BrokerAccess
+
 SEND_SECONDS = 5.0
 
 REFUSALS = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTopicError, AssertionError, ValueError)
@@ -65,7 +67,7 @@ class Producer:
     an idempotent producer never recovers are not. Order is kept without it, one batch a partition at a time.
     """
 
-    def __init__(self, kafka: str) -> None:
+    def __init__(self, kafka: BrokerAccess) -> None:
         self._kafka = kafka
         self._producer: AIOKafkaProducer | None = None
 
@@ -74,7 +76,7 @@ class Producer:
         if self._producer is not None:
             return
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._kafka.split(","),
+            **self._kafka.options(),
             acks="all",
             # A batch that was not acknowledged within this time is given up, so that no copy of it lies in wait.
             request_timeout_ms=round(SEND_SECONDS * 1000 * 0.8),

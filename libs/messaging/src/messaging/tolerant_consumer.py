@@ -9,6 +9,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.structs import TopicPartition
 from faststream.kafka import KafkaBroker
 
+from messaging.broker_access import BrokerAccess
+
 DAMAGED = (("damaged", None),)
 """Headers of the record that is handed on in place of one that cannot be read: no real header has no value."""
 
@@ -85,8 +87,12 @@ class TolerantConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 class TolerantBroker(KafkaBroker):
     """FastStream's broker with tolerant consumers."""
 
+    def __init__(self, access: BrokerAccess, **options: Any) -> None:
+        super().__init__(access.servers.split(","), **options)
+        self._access = access
+
     async def _connect(self) -> Any:
         builder = await super()._connect()
         options: dict[str, Any] = getattr(builder, "keywords", {})
-        self.config.broker_config.builder = partial(TolerantConsumer, **options)
+        self.config.broker_config.builder = partial(TolerantConsumer, **options | self._access.options())
         return self.config.broker_config.builder

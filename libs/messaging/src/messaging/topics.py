@@ -7,6 +7,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 from contracts.topics import TOPICS, Topic
 
+from messaging.broker_access import BrokerAccess
+
 REQUEST_MS = 10_000
 REPLICAS = 3  # or as many as there are brokers
 
@@ -21,12 +23,12 @@ class TopicsMissing(Exception):
         self.names = tuple(names)
 
 
-async def ensure(kafka: str, topics: Sequence[Topic] = TOPICS) -> set[str]:
+async def ensure(kafka: BrokerAccess, topics: Sequence[Topic] = TOPICS) -> set[str]:
     """Create what is missing, and give the names of what was created here.
 
     Raises `TopicsMissing` where the broker cannot create topics; the embedded one has them from its start.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.split(","), request_timeout_ms=REQUEST_MS)
+    admin = AIOKafkaAdminClient(**kafka.options(), request_timeout_ms=REQUEST_MS)
     try:
         await admin.start()
         existing = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
