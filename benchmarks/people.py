@@ -43,7 +43,7 @@ class Person:
         # Without a limit on connections: how many ask at once is the benchmark's affair.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
         self.http = httpx.AsyncClient(base_url=url, timeout=PATIENCE, limits=limits, trust_env=False)
-        self._ends: dict[str, asyncio.Future[float]] = {}
+        self._ends: dict[str, asyncio.Future[float | NotReady]] = {}
         self._following: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
 
@@ -87,7 +87,11 @@ class Person:
     async def until_ready(self, documents: Sequence[str]) -> float:
         """When the last of them could be asked about, on the clock of `perf_counter`. Raises `NotReady`."""
         async with asyncio.timeout(PATIENCE):
-            return max(await asyncio.gather(*(self._end_of(document) for document in documents)))
+            ends = await asyncio.gather(*(self._end_of(document) for document in documents))
+        for end in ends:
+            if isinstance(end, NotReady):
+                raise end
+        return max(end for end in ends if isinstance(end, float))
 
     async def brings(self, *files: File) -> float:
         """Seconds from the first byte of the upload until all of it can be asked about."""
@@ -125,7 +129,7 @@ class Person:
         answer = await self.http.post("/api/search", json={"query": query, "top_k": top_k})
         return [item["document_id"] for item in answer.raise_for_status().json()["items"]]
 
-    def _end_of(self, document: str) -> "asyncio.Future[float]":
+    def _end_of(self, document: str) -> "asyncio.Future[float | NotReady]":
         return self._ends.setdefault(document, asyncio.get_running_loop().create_future())
 
     async def _follow(self) -> None:
@@ -143,7 +147,5 @@ class Person:
         end = self._end_of(str(document["id"]))
         if end.done():
             return
-        if document["status"] == "ready":
-            end.set_result(perf_counter())
-        else:
-            end.set_exception(NotReady(str(document["id"]), document["error"]))
+        ready = document["status"] == "ready"
+        end.set_result(perf_counter() if ready else NotReady(str(document["id"]), document["error"]))
