@@ -27,7 +27,7 @@ endif
 # The two trees that import each other freely are checked as one.
 SOURCES := $(wildcard libs/*/src services/*/src tools/*/src) benchmarks
 
-.PHONY: help run test engines test-integration test-helm test-alerts test-chaos lint format typecheck check contracts hooks clean
+.PHONY: help run test engines test-integration test-helm test-alerts test-chaos bench bench-scale bench-load lint format typecheck check contracts hooks clean
 
 help: ## Show what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-17s %s\n' "$$name" "$$text"; done

@@ -115,7 +115,7 @@ class Changes:
                     watch.state = state
                     watch.changed.set()
 
-    def _heard(self, payload: str | None, _backend: int = 0) -> None:
+    def _heard(self, payload: str | None) -> None:
         if payload is None:
             self._notified.clear()
             self._stirred.set()
