@@ -5,11 +5,11 @@ from datetime import timedelta
 from typing import ClassVar, Protocol, Self
 
 from chassis.database import Sessions
+from chassis.transactions import Transactions
 from messaging import taking
 from messaging.finishing import Act, Ending, end
 from messaging.jobs import Job
 from messaging.tables import JobRow
-from messaging.transactions import Transactions
 from messaging.workers import Work
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncEngine

@@ -8,9 +8,9 @@ import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from chassis.database import Sessions, create_engine, create_sessions
+from chassis.transactions import Transactions
 from docqa.embedded.postgres import Server
 from messaging import schema
-from messaging.transactions import Transactions
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 

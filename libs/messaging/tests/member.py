@@ -5,6 +5,7 @@ import signal
 import sys
 
 from chassis.database import create_engine, create_sessions
+from chassis.transactions import Transactions
 from contracts.facts import DocumentUploaded
 from contracts.topics import DOCUMENTS
 from messaging.broker_access import BrokerAccess
@@ -13,7 +14,6 @@ from messaging.consuming import Consumption
 from messaging.fences import Fence
 from messaging.handling import Handling
 from messaging.subscribing import Subscription
-from messaging.transactions import Transactions
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 

@@ -12,6 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from chassis.ids import uuid7
+from chassis.transactions import Transactions
 from contracts.envelope import Envelope
 from contracts.facts import DocumentUploaded, Fact
 from contracts.topics import DOCUMENTS, TOPICS
@@ -24,7 +25,6 @@ from messaging.fences import Fence
 from messaging.handling import Handling
 from messaging.subscribing import Subscription
 from messaging.tables import DeadLetter
-from messaging.transactions import Transactions
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 

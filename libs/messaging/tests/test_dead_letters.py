@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from chassis.database import Sessions
 from chassis.failures import Poison
+from chassis.transactions import Transactions
 from contracts.facts import DocumentUploaded, Fact
 from contracts.topics import DOCUMENTS
 from messaging import dead_letters, jobs
@@ -15,7 +16,6 @@ from messaging.records import Record
 from messaging.replaying import Replayer
 from messaging.subscribing import Subscription
 from messaging.tables import DeadLetter, JobRow, OutboxRow
-from messaging.transactions import Transactions
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 

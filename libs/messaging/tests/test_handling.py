@@ -11,6 +11,7 @@ import pytest
 from aiokafka import ConsumerRecord
 from chassis.database import create_engine, create_sessions
 from chassis.ids import uuid7
+from chassis.transactions import Transactions
 from contracts.envelope import Envelope
 from contracts.facts import DocumentDeleted, DocumentReady, DocumentUploaded, Fact
 from contracts.topics import DOCUMENTS, USERS
@@ -21,7 +22,6 @@ from messaging.outbox import Outbox
 from messaging.records import Record
 from messaging.subscribing import Subscription
 from messaging.tables import DeadLetter, JobRow, OutboxRow
-from messaging.transactions import Transactions
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession

@@ -5,11 +5,11 @@ from datetime import timedelta
 from uuid import uuid4
 
 from chassis.database import Sessions
+from chassis.transactions import Transactions
 from messaging import fences, jobs, taking
 from messaging.jobs import NewJob
 from messaging.listening import Listener
 from messaging.tables import JobRow
-from messaging.transactions import Transactions
 from messaging.waking import woken_by
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 from chassis.ids import uuid7
+from chassis.transactions import Transactions
 from contracts.envelope import Envelope
-from messaging.transactions import Transactions
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 

@@ -3,10 +3,10 @@
 import asyncio
 from datetime import timedelta
 
+from chassis.transactions import Transactions
 from messaging import fences, jobs, taking
 from messaging.jobs import Job, NewJob
 from messaging.taking import Taken
-from messaging.transactions import Transactions
 from sqlalchemy import text
 
 LEASE = timedelta(seconds=30)

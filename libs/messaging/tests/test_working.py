@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 from chassis import metrics
 from chassis.failures import CrashLoop, Misconfigured, Permanent, Transient
+from chassis.transactions import Transactions, driver_of
 from messaging import fences, finishing, jobs, taking
 from messaging.fences import Fence
 from messaging.finishing import Ended, Ending
 from messaging.jobs import Job
 from messaging.outbox import Outbox
 from messaging.tables import JobRow, OutboxRow
-from messaging.transactions import Transactions
 from messaging.workers import Finish
 from messaging.working import Worker
 from sqlalchemy import func, select, text
@@ -283,7 +283,7 @@ async def test_a_commit_whose_answer_was_lost_is_no_defeat(transactions: Transac
             async def finish_and_lose_the_answer(session: AsyncSession, fence: Fence) -> None:
                 await finish(session, fence)
                 if next(cuts, False):
-                    await session.commit()
+                    await (await driver_of(session)).execute("COMMIT")
                     raise OperationalError("COMMIT", None, ConnectionResetError())
 
             return finish_and_lose_the_answer

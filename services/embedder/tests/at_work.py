@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import numpy as np
 from chassis.database import create_sessions
 from chassis.objects import ObjectStore
+from chassis.transactions import Transactions
 from contracts.chunks_file import Chunk, encode
 from contracts.envelope import Envelope
 from contracts.facts import DocumentChunked, DocumentDeleted, DocumentFailed, DocumentReady, Fact
@@ -29,7 +30,6 @@ from messaging import taking
 from messaging.handling import Handling
 from messaging.records import Record
 from messaging.tables import FenceRow, JobRow, OutboxRow
-from messaging.transactions import Transactions
 from messaging.workers import Work
 from messaging.working import Worker
 from numpy.typing import NDArray

@@ -18,6 +18,7 @@ import uvicorn
 from chassis.database import Sessions, create_engine, create_sessions
 from chassis.ids import uuid7
 from chassis.objects import LocalFiles
+from chassis.transactions import Transactions
 from chromadb.api import ClientAPI
 from chromadb.api.models.Collection import Collection
 from contracts.chunks_file import Chunk, encode
@@ -29,7 +30,6 @@ from messaging import fences
 from messaging.delivery import Delivery
 from messaging.outbox import Outbox
 from messaging.tables import JobRow, OutboxRow
-from messaging.transactions import Transactions
 from messaging.working import Worker
 from models.chat import Delta, Message, Usage
 from numpy.typing import NDArray

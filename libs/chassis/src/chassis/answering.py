@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
 
+from asyncpg import PostgresError
 from contracts.problems import CONTENT_TYPE, FieldError
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError
@@ -51,7 +52,7 @@ class Answers:
     async def respond(self, request: Request, error: Exception) -> Response:
         """For `FastAPI(exception_handlers=…)`."""
         problem = self.problem_of(error)
-        if problem.status >= 500 or isinstance(error, DBAPIError):
+        if problem.status >= 500 or isinstance(error, DBAPIError | PostgresError):
             level = logging.ERROR if problem.status == 500 else logging.WARNING
             log.log(level, "request failed", exc_info=error, extra={"code": problem.code})
         return response_of(problem, str(request.scope.get("state", {}).get("request_id", "")))

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+import asyncpg
 from sqlalchemy import DateTime, Text, event, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -36,6 +37,9 @@ TRUSTED_SECONDS = 5.0
 """So long after its last use a connection is believed to be alive."""
 
 DEADLOCK = "40P01"
+
+CLOSED = "connection is closed"
+"""What the driver says of a connection that it knows to be gone."""
 
 TRANSIENT_STATES = (
     "08",  # connection exceptions
@@ -150,22 +154,24 @@ def reads_of(sessions: Sessions) -> Sessions:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same transaction may well succeed later: the database is away, or this one lost a race."""
-    if isinstance(error, DBAPIError):
-        if error.connection_invalidated:
-            return True
-        state = sqlstate(error)
-        return state.startswith(TRANSIENT_STATES) if state else isinstance(error.orig, OSError | TimeoutError)
-    return isinstance(error, PoolExhausted | OSError | TimeoutError)
+    if getattr(error, "connection_invalidated", False):
+        return True
+    if state := sqlstate(error):
+        return state.startswith(TRANSIENT_STATES)
+    if isinstance(error, asyncpg.InterfaceError):  # without a state: the connection, or a mistake of ours
+        return CLOSED in str(error)
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, PoolExhausted | OSError | TimeoutError)
 
 
 def is_unstorable(error: BaseException) -> bool:
     """Whether a value is one that PostgreSQL cannot hold at all."""
-    return isinstance(error, DBAPIError) and sqlstate(error) in UNSTORABLE_STATES
+    return sqlstate(error) in UNSTORABLE_STATES
 
 
 def sqlstate(error: BaseException) -> str:
-    """The five characters PostgreSQL gave this error, or nothing."""
-    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+    """The five characters PostgreSQL gave this error, or nothing; of SQLAlchemy's errors and of the driver's."""
+    return str(getattr(getattr(error, "orig", error), "sqlstate", None) or "")
 
 
 async def retry_deadlock(work: Callable[[], Awaitable[T]], tries: int = 5) -> T:
@@ -173,7 +179,7 @@ async def retry_deadlock(work: Callable[[], Awaitable[T]], tries: int = 5) -> T:
     for left in range(tries - 1, -1, -1):
         try:
             return await work()
-        except DBAPIError as error:
+        except (DBAPIError, asyncpg.PostgresError) as error:
             if sqlstate(error) != DEADLOCK or not left:
                 raise
         await asyncio.sleep(0.01 * (tries - left))

@@ -11,6 +11,7 @@ import structlog
 from chassis import metrics
 from chassis.failures import CrashLoop, Failure, Misconfigured, Permanent, Transient
 from chassis.telemetry import continue_trace, span
+from chassis.transactions import Transactions
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging import finishing
@@ -20,7 +21,6 @@ from messaging.jobs import Job
 from messaging.pausing import Pause, at_ceiling, back_off
 from messaging.repeating import repeat_while_away
 from messaging.taking import Taken
-from messaging.transactions import Transactions
 from messaging.workers import Work
 
 CRASHES = 3  # leases that ran out; then it is the job that kills its workers

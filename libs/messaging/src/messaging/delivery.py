@@ -11,6 +11,7 @@ from chassis.database import Sessions, create_sessions, is_transient
 from chassis.health import Check
 from chassis.process import End, end_process
 from chassis.settings import ServiceSettings
+from chassis.transactions import Transactions
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messaging import client_log, gauges, taking, topics
@@ -25,7 +26,6 @@ from messaging.producing import Producer
 from messaging.relay import Relay, WipedHook
 from messaging.replaying import Replayer
 from messaging.subscribing import Subscription, group_of
-from messaging.transactions import Transactions
 from messaging.watchdog import Watchdog
 from messaging.workers import Work
 from messaging.working import Worker

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 
+from chassis.transactions import Transactions
 from sqlalchemy import BigInteger, ColumnElement, Update, and_, column, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,7 +13,6 @@ from messaging import fences
 from messaging.fences import Fence
 from messaging.jobs import Job
 from messaging.tables import FenceRow, JobRow
-from messaging.transactions import Transactions
 from messaging.waking import woken_by
 
 # The fence first, then the job if it is still ours: one round trip for both.
@@ -28,6 +28,10 @@ _END = select(FenceRow, column("ended")).from_statement(
 )
 
 Act = Callable[[AsyncSession, Fence], Awaitable[None]]
+
+
+class _Late(Exception):
+    """Takes the transaction back."""
 
 
 class Ending(Enum):
@@ -66,6 +70,24 @@ async def end(
 
     `erased` says that what came too late is erased, so that the job may end.
     """
+    try:
+        return await _end(
+            transactions, job, state=state, act=act, heeds_fence=heeds_fence, erased=erased, failure=failure
+        )
+    except _Late:
+        return Ended(Ending.LATE)
+
+
+async def _end(
+    transactions: Transactions,
+    job: Job,
+    *,
+    state: str,
+    act: Act,
+    heeds_fence: bool,
+    erased: bool,
+    failure: str | None,
+) -> Ended:
     values = {**_key(job), "attempt": job.attempt, "state": state, "failure": failure}
     async with transactions.begin() as session:
         row = (await session.execute(_END, values)).one_or_none()
@@ -76,8 +98,7 @@ async def end(
             won = await _has_ended(session, job, state)
             return Ended(Ending.WON if won else Ending.LOST_AND_LATE if late else Ending.LOST)
         if late and not erased:
-            await session.rollback()
-            return Ended(Ending.LATE)
+            raise _Late
         if heeds_fence and fence.is_over(job.version):
             await session.execute(_same_state(job, "cancelled"))
             return Ended(Ending.OVER)

@@ -9,6 +9,7 @@ from chassis import metrics
 from chassis.failures import Failure, Poison
 from chassis.process import End, end_process
 from chassis.telemetry import continue_trace, span
+from chassis.transactions import Transactions
 from contracts.facts import Fact
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,7 +18,6 @@ from messaging.fences import Fence
 from messaging.records import Heard, Record, read
 from messaging.repeating import is_away, repeat_while_away
 from messaging.subscribing import Handler, Subscription
-from messaging.transactions import Transactions
 from messaging.waking import woken_by
 
 TRIES = 3  # of a handler that fails for a reason of its own; then the record is put aside

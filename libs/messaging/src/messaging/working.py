@@ -8,6 +8,7 @@ from datetime import timedelta
 import structlog
 from chassis.database import is_transient
 from chassis.telemetry import continue_trace
+from chassis.transactions import Transactions
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging import fences, taking
@@ -15,7 +16,6 @@ from messaging.attempting import Attempt, Surroundings
 from messaging.jobs import Job
 from messaging.pausing import Pause
 from messaging.taking import Key, Taken, key_of
-from messaging.transactions import Transactions
 from messaging.waking import woken_by
 from messaging.workers import Work
 

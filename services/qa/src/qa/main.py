@@ -12,6 +12,7 @@ from chassis.identity import TokenVerifier
 from chassis.objects import open_store
 from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
+from chassis.transactions import Transactions
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
 from fastapi import FastAPI
@@ -19,7 +20,6 @@ from httpx import AsyncClient
 from messaging.chores import Chore
 from messaging.delivery import Delivery
 from messaging.outbox import Outbox
-from messaging.transactions import Transactions
 from messaging.workers import Work
 from models.chat import ChatModel, open_chat
 from models.opening import keep_to_ourselves

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from messaging.transactions import AT_HAND, Transactions
+from chassis.transactions import AT_HAND, Transactions
 from sqlalchemy import Executable, Row
 from sqlalchemy.exc import DBAPIError
 

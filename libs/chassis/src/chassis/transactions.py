@@ -1,0 +1,133 @@
+"""Short transactions, thousands an hour, on connections that are kept at hand.
+
+What stands on the way of every document, every question and every login is said to the driver itself: a round trip
+through SQLAlchemy takes ten times the processor time of the driver's own (docs/decisions/0093). Everything else goes
+through the session, in the same transaction.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TypeAlias
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+
+from chassis.database import Sessions
+from chassis.finishing import to_the_end
+
+Driver: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+AT_HAND = 6  # connections; more are used when there is more to do, and given back
+
+_DRIVER = "chassis.driver"
+
+
+class Transactions:
+    """Transactions and single statements that neither ask whether their connection is alive nor wait for the pool.
+
+    Whoever uses them repeats a transaction that failed for its connection, and the next one is on a new connection.
+    """
+
+    def __init__(self, engine: AsyncEngine, sessions: Sessions) -> None:
+        self.backends: set[int] = set()
+        self._sessions = sessions
+        # BEGIN and COMMIT are said here and not by SQLAlchemy, so that the driver may be the first to say something.
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._idle: list[tuple[AsyncConnection, Driver]] = []
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        """A session in a transaction, committed if the block ends well; `driver_of` gives its driver.
+
+        The session's own `commit` and `rollback` end nothing: whoever wants to take it all back raises.
+        """
+        async with self._connection() as (connection, driver):
+            await driver.execute("BEGIN")
+            try:
+                async with self._sessions(bind=connection, info={_DRIVER: driver}) as session, session.begin():
+                    yield session
+                await to_the_end(driver.execute("COMMIT"))
+            except BaseException:
+                if driver.is_in_transaction():
+                    await to_the_end(driver.execute("ROLLBACK"))
+                raise
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncIterator[Driver]:
+        """The driver, on which each statement is a transaction by itself: one round trip instead of three."""
+        async with self._connection() as (_, driver):
+            yield driver
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[AsyncConnection]:
+        """The same through SQLAlchemy."""
+        async with self._connection() as (connection, _):
+            yield connection
+
+    def is_served_by(self, backend: int) -> bool:
+        """Whether the database's backend of this id serves these transactions."""
+        return backend in self.backends
+
+    async def close(self) -> None:
+        self.backends.clear()
+        while self._idle:
+            connection, _ = self._idle.pop()
+            await connection.close()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[tuple[AsyncConnection, Driver]]:
+        """One that something went wrong on goes back to the pool, which looks at it before it is used again."""
+        connection, driver = await self._one_at_hand() or await self._new()
+        backend = driver.get_server_pid()  # known from the start of the connection: nobody is asked
+        self.backends.add(backend)
+        keep = False
+        try:
+            yield connection, driver
+            keep = len(self._idle) < AT_HAND
+        finally:
+            if keep:
+                self._idle.append((connection, driver))
+            else:
+                self.backends.discard(backend)
+                await to_the_end(_give_back(connection, driver))
+
+    async def _one_at_hand(self) -> tuple[AsyncConnection, Driver] | None:
+        """One whose server has not hung up, as it does after a while of idling: that much is known without asking."""
+        while self._idle:
+            connection, driver = self._idle.pop()
+            if not driver.is_closed():
+                return connection, driver
+            self.backends.clear()  # those that live on are noted again as soon as they are used
+            await _give_back(connection, driver)
+        return None
+
+    async def _new(self) -> tuple[AsyncConnection, Driver]:
+        connection = await self._engine.connect()
+        return connection, await _driver(connection)
+
+
+async def driver_of(session: AsyncSession) -> Driver:
+    """The driver's connection within the session's transaction; what the session holds back is sent first."""
+    if session.new or session.dirty or session.deleted:
+        await session.flush()
+    if (driver := session.info.get(_DRIVER)) is not None:
+        return driver  # type: ignore[no-any-return]
+    connection = await session.connection()
+    driver = await _driver(connection)
+    if not driver.is_in_transaction():
+        await connection.exec_driver_sql("SELECT")  # SQLAlchemy begins with its first statement
+    return driver
+
+
+async def _driver(connection: AsyncConnection) -> Driver:
+    driver: Driver | None = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    return driver
+
+
+async def _give_back(connection: AsyncConnection, driver: Driver) -> None:
+    """What is closed, or still in a transaction that could not be ended, is nobody's any more."""
+    if driver.is_closed() or driver.is_in_transaction():
+        with suppress(Exception):
+            await connection.invalidate()
+    await connection.close()

@@ -1,0 +1,157 @@
+"""Transactions and statements on connections that are kept at hand."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import asyncpg
+import pytest
+from chassis.database import create_engine, create_sessions, is_transient, sqlstate
+from chassis.transactions import AT_HAND, Driver, Transactions, driver_of
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+Database = Callable[[str | None], Awaitable[str]]
+
+
+@pytest.fixture
+async def engine(database: Database) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(await database(None))
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE things (id int PRIMARY KEY)"))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def transactions(engine: AsyncEngine) -> AsyncIterator[Transactions]:
+    transactions = Transactions(engine, create_sessions(engine))
+    yield transactions
+    await transactions.close()
+
+
+async def end(engine: AsyncEngine, backend: int) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT pg_terminate_backend(:backend, 10000)"), {"backend": backend})
+
+
+async def things(engine: AsyncEngine) -> list[int]:
+    async with engine.connect() as connection:
+        return list((await connection.scalars(text("SELECT id FROM things ORDER BY id"))).all())
+
+
+async def add(driver: Driver, number: int) -> None:
+    await driver.execute("INSERT INTO things VALUES ($1)", number)
+
+
+async def test_the_next_one_has_the_connection_of_the_last(transactions: Transactions) -> None:
+    async with transactions.driver() as driver:
+        first = driver.get_server_pid()
+    async with transactions.begin() as session:
+        assert (await driver_of(session)).get_server_pid() == first
+    assert transactions.is_served_by(first)
+
+
+async def test_one_that_the_server_has_ended_meanwhile_is_no_trouble(
+    transactions: Transactions, engine: AsyncEngine
+) -> None:
+    async with transactions.driver() as driver:
+        backend = driver.get_server_pid()
+    await end(engine, backend)
+    async with transactions.begin() as session:
+        assert (await driver_of(session)).get_server_pid() != backend
+    assert not transactions.is_served_by(backend)
+
+
+async def test_what_goes_past_the_session_is_in_its_transaction(
+    transactions: Transactions, engine: AsyncEngine
+) -> None:
+    async with transactions.begin() as session:
+        await add(await driver_of(session), 1)
+        await session.execute(text("INSERT INTO things VALUES (2)"))
+        assert await things(engine) == [], "nobody else sees it yet"
+    assert await things(engine) == [1, 2]
+
+
+async def test_a_block_that_fails_leaves_nothing(transactions: Transactions, engine: AsyncEngine) -> None:
+    async def fail() -> None:
+        async with transactions.begin() as session:
+            await add(await driver_of(session), 1)
+            await session.execute(text("INSERT INTO things VALUES (2)"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert await things(engine) == []
+
+
+async def test_a_cancelled_block_leaves_nothing_and_its_connection_serves_others(
+    transactions: Transactions, engine: AsyncEngine
+) -> None:
+    async def wait() -> None:
+        async with transactions.begin() as session:
+            driver = await driver_of(session)
+            await add(driver, 1)
+            await driver.execute("SELECT pg_sleep(60)")
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0.1)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await things(engine) == []
+    async with transactions.begin() as session:
+        await add(await driver_of(session), 1)
+    assert await things(engine) == [1]
+
+
+async def test_a_connection_that_is_lost_in_the_middle_is_a_transient_failure(
+    transactions: Transactions, engine: AsyncEngine
+) -> None:
+    async def lose(again: bool) -> None:
+        async with transactions.begin() as session:
+            driver = await driver_of(session)
+            await end(engine, driver.get_server_pid())
+            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+                await driver.execute("SELECT")
+            if again:
+                await driver.execute("SELECT")
+
+    for again in (True, False):
+        with pytest.raises(Exception) as lost:  # noqa: PT011 - whichever it is, it says that it may be tried again
+            await lose(again)
+        assert is_transient(lost.value)
+    async with transactions.begin() as session:
+        await add(await driver_of(session), 1)
+    assert await things(engine) == [1]
+
+
+async def test_a_mistake_in_a_statement_is_no_transient_failure(transactions: Transactions) -> None:
+    with pytest.raises(asyncpg.InterfaceError) as mistake:
+        async with transactions.driver() as driver:
+            await driver.execute("SELECT $1::int", 1, 2)
+    assert not is_transient(mistake.value)
+    with pytest.raises(asyncpg.PostgresError) as unknown:
+        async with transactions.driver() as driver:
+            await driver.execute("SELECT nothing")
+    assert not is_transient(unknown.value)
+    assert sqlstate(unknown.value) == "42703"
+
+
+async def test_an_ordinary_sessions_driver_is_in_its_transaction_too(engine: AsyncEngine) -> None:
+    async with create_sessions(engine)() as session:
+        await add(await driver_of(session), 1)
+        await session.rollback()
+        await add(await driver_of(session), 2)
+        await session.commit()
+    assert await things(engine) == [2]
+
+
+async def test_more_than_are_kept_at_hand_work_at_once(transactions: Transactions, engine: AsyncEngine) -> None:
+    async def one(number: int) -> None:
+        async with transactions.begin() as session:
+            driver = await driver_of(session)
+            await driver.execute("SELECT pg_sleep(0.05)")
+            await add(driver, number)
+
+    await asyncio.gather(*(one(number) for number in range(2 * AT_HAND)))
+    assert await things(engine) == list(range(2 * AT_HAND))
