@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import resource
+import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -337,27 +339,40 @@ async def test_a_root_that_is_no_folder_is_a_misconfiguration(tmp_path: Path) ->
     assert "cannot be used" in (await store.check() or "")
 
 
-async def test_a_full_disk_is_told_and_nothing_is_left() -> None:
+@pytest.mark.parametrize("size", [1, 3 * MIB])
+async def test_a_full_disk_is_told_and_nothing_is_left(tmp_path: Path, size: int) -> None:
     full = Path("/dev/full")  # every write to it fails with ENOSPC
 
     class OnFullDisk(LocalFiles):
-        async def _write(self, temporary: Path, chunks: AsyncIterator[bytes], size: int | None) -> None:
-            def write() -> None:
-                temporary.parent.mkdir(parents=True, exist_ok=True)
-                temporary.symlink_to(full)
-                temporary.write_bytes(b"x")
+        def _temporary(self) -> Path:
+            temporary = super()._temporary()
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            temporary.symlink_to(full)
+            return temporary
 
-            await self._in_thread(write)
+    store = OnFullDisk(tmp_path / "objects")
+    with pytest.raises(Transient) as raised:
+        await store.put(KEY, pieces(b"x" * size))
 
-    import tempfile
+    assert raised.value.code == "storage.full"
+    assert await keys(store) == set()
+    assert files_below(tmp_path) == set()
 
-    with tempfile.TemporaryDirectory() as folder:
-        store = OnFullDisk(Path(folder) / "objects")
-        with pytest.raises(Transient) as raised:
-            await store.put(KEY, pieces(b"x"))
-        assert raised.value.code == "storage.full"
-        assert await keys(store) == set()
-        assert not list((Path(folder) / "objects/.incoming").iterdir())
+
+async def test_a_disk_that_gets_full_within_a_piece_keeps_nothing_of_it(tmp_path: Path) -> None:
+    """The call that meets the end of the disk writes a part and does not fail; the next one does."""
+    store = LocalFiles(tmp_path / "objects")
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signalled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
+    try:
+        with pytest.raises(Transient):
+            await store.put(KEY, pieces(b"x" * 1001))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        signal.signal(signal.SIGXFSZ, signalled)
+
+    assert files_below(tmp_path) == set()
 
 
 # S3

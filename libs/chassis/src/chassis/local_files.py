@@ -20,7 +20,16 @@ from uuid import uuid4
 
 from chassis.failures import Misconfigured, Transient
 from chassis.finishing import to_the_end
-from chassis.objects import ABANDONED, PIECE, ObjectMissing, StoredObject, checked_key, checked_prefix
+from chassis.objects import (
+    ABANDONED,
+    PIECE,
+    ObjectMissing,
+    StoredObject,
+    check_size,
+    checked_key,
+    checked_prefix,
+    in_pieces,
+)
 
 T = TypeVar("T")
 
@@ -46,24 +55,27 @@ class LocalFiles:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="objects")
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, size: int | None = None) -> None:
-        target = self._path(key)
-        temporary = self._incoming / uuid4().hex
-        try:
-            await self._write(temporary, chunks, size)
-            await to_the_end(self._in_thread(lambda: _move(temporary, target, self._root)))
-        finally:
-            await to_the_end(self._in_thread(lambda: temporary.unlink(missing_ok=True)))
+        put = _Put(self._temporary(), self._path(key), self._root)
+        pieces = in_pieces(chunks)
+        first = await anext(pieces, b"")
+        if len(first) < PIECE:
+            check_size(len(first), size)
+            await to_the_end(self._in_thread(lambda: put.whole(first)))
+        else:
+            await self._put_large(put, first, pieces, size)
 
     async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         path = self._path(key)
-        file = await self._opened(key, lambda: _open_at(path, start))
-        left = sys.maxsize if end is None else end - start
+        left = sys.maxsize if end is None else max(0, end - start)
+        file, piece = await self._opened(key, lambda: _begin(path, start, left))
         try:
-            while left > 0 and (piece := await self._in_thread(partial(file.read, min(PIECE, left)))):
-                left -= len(piece)
+            while piece:
                 yield piece
+                left -= len(piece)
+                piece = b"" if file is None else await self._in_thread(partial(file.read, min(PIECE, left)))
         finally:
-            file.close()
+            if file is not None:
+                file.close()
 
     async def stat(self, key: str) -> StoredObject | None:
         path = self._path(key)
@@ -116,18 +128,21 @@ class LocalFiles:
             inner = Path(path).relative_to(self._root)
             yield from (key for name in names if (key := (inner / name).as_posix()).startswith(prefix))
 
-    async def _write(self, temporary: Path, chunks: AsyncIterator[bytes], size: int | None) -> None:
-        file = await self._in_thread(lambda: _create(temporary))
-        written = 0
+    def _temporary(self) -> Path:
+        return self._incoming / uuid4().hex
+
+    async def _put_large(self, put: "_Put", first: bytes, rest: AsyncIterator[bytes], size: int | None) -> None:
+        written = len(first)
         try:
-            async for piece in _pieces(chunks):
+            await to_the_end(self._in_thread(lambda: put.write(first)))
+            async for piece in rest:
                 written += len(piece)
-                await self._in_thread(partial(file.write, piece))
-            if size is not None and written != size:
-                raise ValueError(f"{written} bytes came, {size} were announced")
-            await self._in_thread(lambda: _sync(file))
-        finally:
-            await to_the_end(self._in_thread(file.close))
+                await to_the_end(self._in_thread(partial(put.write, piece)))
+            check_size(written, size)
+            await to_the_end(self._in_thread(put.keep))
+        except BaseException:
+            await to_the_end(self._in_thread(put.drop))
+            raise
 
     async def _opened(self, key: str, use: Callable[[], T]) -> T:
         try:
@@ -143,19 +158,40 @@ class LocalFiles:
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
 
-async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces worth a trip through the thread pool."""
-    waiting = bytearray()
-    async for chunk in chunks:
-        if not waiting and len(chunk) >= PIECE:
-            yield chunk  # as it is: no copy
-            continue
-        waiting += chunk
-        if len(waiting) >= PIECE:
-            yield bytes(waiting)
-            waiting.clear()
-    if waiting:
-        yield bytes(waiting)
+class _Put:
+    """One object on its way to its place. Its methods block: each is worth one trip to a thread."""
+
+    def __init__(self, temporary: Path, target: Path, root: Path) -> None:
+        self._temporary = temporary
+        self._target = target
+        self._root = root
+        self._file: BinaryIO | None = None
+
+    def whole(self, content: bytes) -> None:
+        """All of it at once."""
+        try:
+            self.write(content)
+            self.keep()
+        except BaseException:
+            self.drop()
+            raise
+
+    def write(self, piece: bytes) -> None:
+        if self._file is None:
+            self._file = _create(self._temporary)
+        _write(self._file, piece)
+
+    def keep(self) -> None:
+        """What was written is on the disk and in its place."""
+        assert self._file is not None
+        with self._file as file:
+            os.fsync(file.fileno())
+        _move(self._temporary, self._target, self._root)
+
+    def drop(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -175,12 +211,33 @@ def _failures() -> Iterator[None]:
 
 
 def _create(temporary: Path) -> BinaryIO:
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    return temporary.open("xb", buffering=0)
+    try:
+        return temporary.open("wb", buffering=0)
+    except FileNotFoundError:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        return temporary.open("wb", buffering=0)
 
 
-def _sync(file: BinaryIO) -> None:
-    os.fsync(file.fileno())
+def _write(file: BinaryIO, piece: bytes) -> None:
+    """All of it: where a disk gets full, a call takes what still fits, and only the next one fails."""
+    left = memoryview(piece)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _begin(path: Path, start: int, most: int) -> tuple[BinaryIO | None, bytes]:
+    """The first piece, and the file if it may have another one."""
+    file = _open_at(path, start)
+    wanted = min(PIECE, most)
+    try:
+        piece = file.read(wanted)
+    except BaseException:
+        file.close()
+        raise
+    if len(piece) == wanted < most:
+        return file, piece
+    file.close()
+    return None, piece
 
 
 def _open_at(path: Path, start: int) -> BinaryIO:
@@ -205,9 +262,12 @@ def _stat(path: Path, key: str) -> StoredObject | None:
 def _move(temporary: Path, target: Path, root: Path) -> None:
     """Renames into place. A folder may be removed as empty between its making and the rename: then it is made again."""
     for _ in range(MOVES):
-        with suppress(FileNotFoundError):
-            _make_folders(target.parent, root)
+        try:
             temporary.rename(target)
+        except FileNotFoundError:
+            with suppress(FileNotFoundError):
+                _make_folders(target.parent, root)
+        else:
             _sync_folder(target.parent)
             return
     raise OSError(errno.ESTALE, "the folders of the object are removed again and again")

@@ -113,6 +113,27 @@ def checked_prefix(prefix: str) -> str:
     return prefix
 
 
+async def in_pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in pieces worth a trip through a thread pool: all but the last have at least `PIECE`."""
+    waiting = bytearray()
+    async for chunk in chunks:
+        if not waiting and len(chunk) >= PIECE:
+            yield chunk  # as it is: no copy
+            continue
+        waiting += chunk
+        if len(waiting) >= PIECE:
+            yield bytes(waiting)
+            waiting.clear()
+    if waiting:
+        yield bytes(waiting)
+
+
+def check_size(came: int, announced: int | None) -> None:
+    """Raises `ValueError` if another size was announced."""
+    if announced is not None and came != announced:
+        raise ValueError(f"{came} bytes came, {announced} were announced")
+
+
 def open_store(settings: ObjectStoreSettings) -> ObjectStore:
     """The store that the settings name. Connects to nothing yet; `check` does."""
     scheme, _, rest = settings.object_store.partition("://")

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from io import RawIOBase
+from io import BytesIO, RawIOBase
 from itertools import islice
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -23,7 +23,16 @@ from urllib3.util import Retry, Timeout
 
 from chassis.failures import Misconfigured, Transient
 from chassis.finishing import to_the_end
-from chassis.objects import ABANDONED, PIECE, ObjectMissing, StoredObject, checked_key, checked_prefix
+from chassis.objects import (
+    ABANDONED,
+    PIECE,
+    ObjectMissing,
+    StoredObject,
+    check_size,
+    checked_key,
+    checked_prefix,
+    in_pieces,
+)
 
 T = TypeVar("T")
 
@@ -85,7 +94,15 @@ class S3Files:
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, size: int | None = None) -> None:
         checked_key(key)
-        supply = _Supply(chunks, size)
+        pieces = in_pieces(chunks)
+        first = await anext(pieces, b"")
+        if len(first) < PIECE:
+            check_size(len(first), size)
+            await to_the_end(self._in_thread(lambda: self._upload_whole(key, first)))
+        else:
+            await self._put_large(key, _Supply(first, pieces, size))
+
+    async def _put_large(self, key: str, supply: "_Supply") -> None:
         upload = asyncio.ensure_future(self._in_thread(lambda: self._upload(key, supply)))
         try:
             await supply.serve_until(upload)
@@ -99,14 +116,14 @@ class S3Files:
         if end is not None and end <= start:
             return
         length = 0 if end is None else end - start
-        response = await self._ranged(key, start, length)
-        if response is None:
-            return
+        response, piece = await self._in_thread(lambda: self._begin(key, start, length))
         try:
-            while piece := await self._in_thread(lambda: response.read(PIECE)):
+            while piece:
                 yield piece
+                piece = b"" if response is None else await self._in_thread(partial(response.read, PIECE))
         finally:
-            await to_the_end(self._in_thread(lambda: _give_back(response)))
+            if response is not None:
+                await to_the_end(self._in_thread(partial(_give_back, response)))
 
     async def stat(self, key: str) -> StoredObject | None:
         checked_key(key)
@@ -154,22 +171,30 @@ class S3Files:
         except (Transient, Misconfigured) as failure:
             return failure.detail
 
+    def _upload_whole(self, key: str, content: bytes) -> None:
+        self._client.put_object(self._bucket, key, BytesIO(content), len(content))
+
     def _upload(self, key: str, supply: "_Supply") -> None:
         # One part after the other: parts in parallel would each be held in memory.
         self._client.put_object(self._bucket, key, cast(BinaryIO, supply), -1, part_size=PART, num_parallel_uploads=1)
 
-    async def _ranged(self, key: str, start: int, length: int) -> Any:
-        """The open answer, or None if the object ends before `start`."""
-
-        def get() -> Any:
-            try:
-                return self._client.get_object(self._bucket, key, offset=start, length=length)
-            except S3Error as error:
-                if error.code == "InvalidRange":
-                    return None
-                raise
-
-        return await self._in_thread(get)
+    def _begin(self, key: str, start: int, length: int) -> tuple[Any, bytes]:
+        """The first piece, empty if the object ends before `start`, and the open answer if it may have another one."""
+        try:
+            response = self._client.get_object(self._bucket, key, offset=start, length=length)
+        except S3Error as error:
+            if error.code == "InvalidRange":
+                return None, b""
+            raise
+        try:
+            piece = response.read(PIECE)
+        except BaseException:
+            _give_back(response)
+            raise
+        if response.length_remaining == 0:
+            _give_back(response)
+            return None, piece
+        return response, piece
 
     def _remove_all(self, keys: Sequence[str]) -> None:
         for error in self._client.remove_objects(self._bucket, [DeleteObject(key) for key in keys]):
@@ -206,15 +231,15 @@ class _Supply(RawIOBase):
     gives the upload up.
     """
 
-    def __init__(self, chunks: AsyncIterator[bytes], size: int | None) -> None:
+    def __init__(self, first: bytes, chunks: AsyncIterator[bytes], size: int | None) -> None:
         super().__init__()
         self._chunks = chunks
         self._size = size
         self._loop = asyncio.get_running_loop()
         self._asked: asyncio.Queue[int] = asyncio.Queue()
         self._given: queue.SimpleQueue[bytes | BaseException] = queue.SimpleQueue()
-        self._rest = bytearray()
-        self._taken = 0
+        self._rest = bytearray(first)
+        self._taken = len(first)
 
     def read(self, wanted: int = -1, /) -> bytes:
         """In the client's thread."""
@@ -245,8 +270,7 @@ class _Supply(RawIOBase):
             try:
                 chunk = await anext(self._chunks)
             except StopAsyncIteration:
-                if self._size is not None and self._taken != self._size:
-                    raise ValueError(f"{self._taken} bytes came, {self._size} were announced") from None
+                check_size(self._taken, self._size)
                 break
             self._rest += chunk
             self._taken += len(chunk)
