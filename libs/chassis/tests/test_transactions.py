@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 from chassis.database import create_engine, create_sessions, is_transient, sqlstate
-from chassis.transactions import AT_HAND, Driver, Transactions, driver_of
+from chassis.transactions import AT_HAND, Driver, Transactions, before_commit, driver_of
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -155,3 +155,32 @@ async def test_more_than_are_kept_at_hand_work_at_once(transactions: Transaction
 
     await asyncio.gather(*(one(number) for number in range(2 * AT_HAND)))
     assert await things(engine) == list(range(2 * AT_HAND))
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+async def test_last_words_are_said_with_the_commit_and_never_without(
+    at_hand: bool, transactions: Transactions, engine: AsyncEngine
+) -> None:
+    begin = transactions.begin if at_hand else create_sessions(engine).begin
+
+    async def fail() -> None:
+        async with begin() as session:
+            before_commit(session, lambda driver: add(driver, 1))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    async with begin() as session:
+        before_commit(session, lambda driver: add(driver, 2))
+        assert await session.scalar(text("SELECT count(*) FROM things")) == 0
+    assert await things(engine) == [2]
+
+
+async def test_last_words_of_what_was_rolled_back_are_not_said_later(engine: AsyncEngine) -> None:
+    async with create_sessions(engine)() as session:
+        await session.execute(text("SELECT"))
+        before_commit(session, lambda driver: add(driver, 1))
+        await session.rollback()
+        before_commit(session, lambda driver: add(driver, 2))
+        await session.commit()
+    assert await things(engine) == [2]

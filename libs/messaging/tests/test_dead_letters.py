@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from chassis.database import Sessions
 from chassis.failures import Poison
-from chassis.transactions import Transactions
+from chassis.transactions import Transactions, driver_of
 from contracts.facts import DocumentUploaded, Fact
 from contracts.topics import DOCUMENTS
 from messaging import dead_letters, jobs
@@ -16,7 +16,7 @@ from messaging.records import Record
 from messaging.replaying import Replayer
 from messaging.subscribing import Subscription
 from messaging.tables import DeadLetter, JobRow, OutboxRow
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.messaging.tests.samples import until, uploaded
@@ -111,17 +111,13 @@ async def test_the_same_place_in_another_log_is_another_letter(transactions: Tra
 
 async def test_a_fact_that_was_refused_is_said_again_with_its_id(service: Service, sessions: Sessions) -> None:
     record = record_of(uploaded())
+    said = """
+        SELECT 7 AS id, 'documents' AS topic, $1::text AS subject, $2::bytea AS body, NULL AS traceparent
+    """
     async with sessions.begin() as session:
-        said = (
-            await session.execute(
-                text(
-                    "SELECT 7 AS id, 'documents' AS topic, :subject AS subject, CAST(:body AS bytea) AS body,"
-                    " NULL AS traceparent"
-                ),
-                {"subject": (record.key or b"").decode(), "body": record.value},
-            )
-        ).one()
-        await session.execute(insert(DeadLetter).values(dead_letters.of_outbox(said, "MessageSizeTooLargeError")))
+        row = await (await driver_of(session)).fetchrow(said, (record.key or b"").decode(), record.value)
+        assert row is not None
+        session.add(dead_letters.of_outbox(row, "MessageSizeTooLargeError"))
     await ask(sessions)
     await service.replay_all()
     async with sessions() as session:

@@ -65,8 +65,8 @@ async def test_a_lease_is_live_until_it_ends_by_the_databases_clock(transactions
     async with transactions.begin() as session:
         await jobs.add(session, kind="some", subject="s", version=1, owner="a")
         assert not await jobs.has_live_lease(session, "s")
-    async with transactions.statement() as connection:
-        await taking.take(connection, kind="some", lease=LEASE, most=1)
+    async with transactions.driver() as driver:
+        await taking.take(driver, kind="some", lease=LEASE, most=1)
     async with transactions.begin() as session:
         assert await jobs.has_live_lease(session, "s")
         assert await jobs.has_live_lease(session, "s", kinds=["some"])
@@ -80,8 +80,8 @@ async def test_a_lease_is_live_until_it_ends_by_the_databases_clock(transactions
 async def test_cancelling_ends_what_nobody_does_and_leaves_the_rest(transactions: Transactions) -> None:
     async with transactions.begin() as session:
         await jobs.add(session, kind="some", subject="s", version=1, owner="a")
-    async with transactions.statement() as connection:
-        await taking.take(connection, kind="some", lease=LEASE, most=1)
+    async with transactions.driver() as driver:
+        await taking.take(driver, kind="some", lease=LEASE, most=1)
     async with transactions.begin() as session:
         for version in (2, 3):
             await jobs.add(session, kind="some", subject="s", version=version, owner="a")

@@ -9,6 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
 from chassis.database import Sessions
+from chassis.transactions import Transactions
 from contracts.envelope import Envelope
 from contracts.facts import Fact
 from contracts.topics import TOPICS
@@ -21,7 +22,6 @@ from messaging.producing import Outcome, Outgoing, Producer, Refused, Sent
 from messaging.relay import Relay
 from messaging.tables import DeadLetter, OutboxRow
 from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.messaging.tests.samples import failed, ready, until, uploaded
 
@@ -42,8 +42,8 @@ async def unsent(sessions: Sessions) -> int:
     return sum(row.sent_at is None for row in await rows(sessions))
 
 
-def a_relay(engine: AsyncEngine, producer: Any, **options: Any) -> Relay:
-    return Relay(engine, producer, BrokerMemory(), woken=asyncio.Event(), **options)
+def a_relay(transactions: Transactions, producer: Any, **options: Any) -> Relay:
+    return Relay(transactions, producer, BrokerMemory(), woken=asyncio.Event(), **options)
 
 
 @pytest.fixture
@@ -113,11 +113,11 @@ class Broker:
 
 
 async def test_what_was_said_arrives_in_order_with_key_trace_and_offset(
-    engine: AsyncEngine, sessions: Sessions, producer: Producer, kafka: str
+    transactions: Transactions, sessions: Sessions, producer: Producer, kafka: str
 ) -> None:
     document = uuid4()
     said = await say(sessions, *(uploaded(document, version=version) for version in range(1, 21)))
-    await a_relay(engine, producer).drain()
+    await a_relay(transactions, producer).drain()
     records = await read_all(kafka, 20)
     assert [Envelope.parse(record.value).id for record in records] == said
     assert {record.key for record in records} == {str(document).encode()}
@@ -128,9 +128,9 @@ async def test_what_was_said_arrives_in_order_with_key_trace_and_offset(
 
 
 async def test_a_missed_notification_delays_a_fact_by_a_look_and_no_more(
-    engine: AsyncEngine, sessions: Sessions, producer: Producer
+    transactions: Transactions, sessions: Sessions, producer: Producer
 ) -> None:
-    relay = a_relay(engine, producer)
+    relay = a_relay(transactions, producer)
     running = asyncio.create_task(relay.run())
     await say(sessions, uploaded())
 
@@ -142,7 +142,7 @@ async def test_a_missed_notification_delays_a_fact_by_a_look_and_no_more(
 
 
 async def test_a_record_that_the_broker_refuses_is_put_aside_and_its_neighbours_go(
-    engine: AsyncEngine, sessions: Sessions, producer: Producer
+    transactions: Transactions, sessions: Sessions, producer: Producer
 ) -> None:
     facts = [uploaded() for _ in range(3)]
     await say(sessions, *facts)
@@ -152,7 +152,7 @@ async def test_a_record_that_the_broker_refuses_is_put_aside_and_its_neighbours_
             text("UPDATE outbox SET body = convert_to(repeat('x', 2000000), 'UTF8') WHERE subject = :subject"),
             {"subject": facts[1].subject},
         )
-    await a_relay(engine, producer).drain()
+    await a_relay(transactions, producer).drain()
     assert await unsent(sessions) == 0
     async with sessions() as session:
         (letter,) = (await session.scalars(select(DeadLetter))).all()
@@ -160,11 +160,11 @@ async def test_a_record_that_the_broker_refuses_is_put_aside_and_its_neighbours_
 
 
 async def test_a_broker_that_comes_back_on_the_same_address_gets_everything(
-    engine: AsyncEngine, sessions: Sessions
+    transactions: Transactions, sessions: Sessions
 ) -> None:
     broker = Broker()
     broker.down = True
-    relay = a_relay(engine, broker)
+    relay = a_relay(transactions, broker)
     await say(sessions, uploaded(), uploaded())
     running = asyncio.create_task(relay.run())
     with pytest.raises(KafkaConnectionError):
@@ -177,12 +177,14 @@ async def test_a_broker_that_comes_back_on_the_same_address_gets_everything(
 # order
 
 
-async def test_two_relays_keep_order(engine: AsyncEngine, sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relaying, "_UNSENT", relaying._UNSENT.limit(7))
+async def test_two_relays_keep_order(
+    transactions: Transactions, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relaying, "BATCH", 7)
     broker, document = Broker(), uuid4()
     said = await say(sessions, *(uploaded(document, version=version) for version in range(1, 51)))
     broker.gate.clear()
-    one = asyncio.create_task(a_relay(engine, broker).drain())
+    one = asyncio.create_task(a_relay(transactions, broker).drain())
     await broker.asked.wait()
 
     async def send(relay: Relay) -> None:
@@ -190,7 +192,7 @@ async def test_two_relays_keep_order(engine: AsyncEngine, sessions: Sessions, mo
             await relay.drain()
 
     # While the first one's send is under way, the second one can only wait for it.
-    two = asyncio.create_task(send(a_relay(engine, broker)))
+    two = asyncio.create_task(send(a_relay(transactions, broker)))
     await until(lambda: is_somebody_waiting(sessions))
     broker.gate.set()
     await asyncio.gather(one, two)
@@ -206,12 +208,12 @@ async def is_somebody_waiting(sessions: Sessions) -> bool:
 
 
 async def test_what_follows_an_unsent_fact_about_the_same_subject_is_sent_again_behind_it(
-    engine: AsyncEngine, sessions: Sessions
+    transactions: Transactions, sessions: Sessions
 ) -> None:
     broker, document = Broker(), uuid4()
     first, second, other = await say(sessions, uploaded(document), ready(document), uploaded())
     broker.drops = {(await rows(sessions))[0].id}
-    relay = a_relay(engine, broker)
+    relay = a_relay(transactions, broker)
     with pytest.raises(TimeoutError):
         await relay.drain()
     assert [row.sent_at is None for row in await rows(sessions)] == [True, True, False]
@@ -220,15 +222,15 @@ async def test_what_follows_an_unsent_fact_about_the_same_subject_is_sent_again_
 
 
 async def test_a_relay_that_dies_before_its_commit_sends_again_with_the_same_ids(
-    engine: AsyncEngine, sessions: Sessions
+    transactions: Transactions, sessions: Sessions
 ) -> None:
     broker = Broker()
     said = await say(sessions, uploaded())
     broker.dies_after_sending = True
     with pytest.raises(ConnectionResetError):
-        await a_relay(engine, broker).drain()
+        await a_relay(transactions, broker).drain()
     broker.dies_after_sending = False
-    await a_relay(engine, broker).drain()
+    await a_relay(transactions, broker).drain()
     assert broker.events == said * 2
     assert await unsent(sessions) == 0
 
@@ -237,14 +239,14 @@ async def test_a_relay_that_dies_before_its_commit_sends_again_with_the_same_ids
 
 
 async def test_kept_facts_are_said_again_to_a_broker_that_lost_its_records(
-    engine: AsyncEngine, sessions: Sessions
+    transactions: Transactions, sessions: Sessions
 ) -> None:
     broker, wiped = Broker(), []
 
     async def on_wiped() -> None:
         wiped.append(True)
 
-    relay = a_relay(engine, broker, on_wiped=on_wiped)
+    relay = a_relay(transactions, broker, on_wiped=on_wiped)
     _, end, failure = await say(sessions, uploaded(), ready(), failed())
     await relay.drain()
     broker.wipe()
@@ -258,21 +260,21 @@ async def test_kept_facts_are_said_again_to_a_broker_that_lost_its_records(
     assert len(broker.log) == 4, "once is enough"
 
 
-async def test_a_relay_remembers_the_offsets_across_a_restart(engine: AsyncEngine, sessions: Sessions) -> None:
+async def test_a_relay_remembers_the_offsets_across_a_restart(transactions: Transactions, sessions: Sessions) -> None:
     broker = Broker()
     await say(sessions, ready(), ready())
-    await a_relay(engine, broker).drain()
+    await a_relay(transactions, broker).drain()
     broker.wipe()
     await say(sessions, uploaded())
-    restarted = a_relay(engine, broker)
+    restarted = a_relay(transactions, broker)
     running = asyncio.create_task(restarted.run())
     await until(lambda: len(broker.log) == 3)
     running.cancel()
 
 
-async def test_a_topic_found_new_gets_the_kept_facts_again(engine: AsyncEngine, sessions: Sessions) -> None:
+async def test_a_topic_found_new_gets_the_kept_facts_again(transactions: Transactions, sessions: Sessions) -> None:
     broker = Broker()
-    relay = a_relay(engine, broker)
+    relay = a_relay(transactions, broker)
     first, end = await say(sessions, uploaded(), ready())
     await relay.drain()
     relay.broker_lost("users")
@@ -283,13 +285,15 @@ async def test_a_topic_found_new_gets_the_kept_facts_again(engine: AsyncEngine, 
     assert broker.events == [first, end, end]
 
 
-async def test_a_real_broker_that_is_emptied_gets_the_kept_facts_again(engine: AsyncEngine, sessions: Sessions) -> None:
+async def test_a_real_broker_that_is_emptied_gets_the_kept_facts_again(
+    transactions: Transactions, sessions: Sessions
+) -> None:
     partitions = {topic.name: topic.partitions for topic in TOPICS}
     memory, said = BrokerMemory(), []
     for _ in range(2):
         with EmbeddedKafka(partitions) as broker:
             producer = Producer(BrokerAccess(broker.bootstrap_servers))
-            relay = Relay(engine, producer, memory, woken=asyncio.Event())
+            relay = Relay(transactions, producer, memory, woken=asyncio.Event())
             said += await say(sessions, *(ready(DOCUMENT) for _ in range(3)))
             await relay.drain()
             await relay.drain()

@@ -3,11 +3,10 @@
 import asyncio
 from datetime import timedelta
 
-from chassis.transactions import Transactions
+from chassis.transactions import Transactions, driver_of
 from messaging import fences, jobs, taking
 from messaging.jobs import Job, NewJob
 from messaging.taking import Taken
-from sqlalchemy import text
 
 LEASE = timedelta(seconds=30)
 
@@ -24,8 +23,8 @@ async def note(transactions: Transactions, owner: str, count: int, *, start: int
 
 
 async def take(transactions: Transactions, most: int = 1) -> list[Taken]:
-    async with transactions.statement() as connection:
-        taken, _ = await taking.take(connection, kind="some", lease=LEASE, most=most)
+    async with transactions.driver() as driver:
+        taken, _ = await taking.take(driver, kind="some", lease=LEASE, most=most)
     return taken
 
 
@@ -65,8 +64,8 @@ async def test_several_places_are_shared_among_the_owners(transactions: Transact
 async def test_what_is_not_yet_due_is_left(transactions: Transactions) -> None:
     async with transactions.begin() as session:
         await jobs.add(session, kind="some", subject="later", version=1, owner="a", delay=LEASE)
-    async with transactions.statement() as connection:
-        assert await taking.take(connection, kind="some", lease=LEASE, most=1) == ([], 0)
+    async with transactions.driver() as driver:
+        assert await taking.take(driver, kind="some", lease=LEASE, most=1) == ([], 0)
 
 
 async def test_twenty_that_take_at_once_never_take_the_same(transactions: Transactions) -> None:
@@ -81,8 +80,8 @@ async def test_twenty_that_take_at_once_never_take_the_same(transactions: Transa
 async def test_a_live_lease_is_never_taken_and_never_counted(transactions: Transactions) -> None:
     await note(transactions, "a", 1)
     await take(transactions)
-    async with transactions.statement() as connection:
-        assert await taking.pulse(connection, ["some"]) == set()
+    async with transactions.driver() as driver:
+        assert await taking.pulse(driver, ["some"]) == set()
     assert await take(transactions) == []
 
 
@@ -91,9 +90,9 @@ async def test_a_lease_that_ran_out_counts_as_a_crash_and_the_job_is_due_again(t
     for attempt in (1, 2):
         taken = await take(transactions)
         assert [(each.job.attempt, each.job.crashes) for each in taken] == [(attempt, attempt - 1)]
-        async with transactions.statement() as connection:
-            await connection.execute(text("UPDATE jobs SET lease_until = clock_timestamp() - interval '1 second'"))
-            assert await taking.pulse(connection, ["some"]) == {"some"}
+        async with transactions.driver() as driver:
+            await driver.execute("UPDATE jobs SET lease_until = clock_timestamp() - interval '1 second'")
+            assert await taking.pulse(driver, ["some"]) == {"some"}
 
 
 async def test_a_held_fence_is_passed_over_and_told_of(transactions: Transactions) -> None:
@@ -101,18 +100,21 @@ async def test_a_held_fence_is_passed_over_and_told_of(transactions: Transaction
     async with transactions.begin() as holder:
         await fences.lock(holder, "a0")
         async with transactions.begin() as session:
-            assert await taking.take(session, kind="some", lease=LEASE, most=1, with_fence=True) == ([], 1)
-        async with transactions.statement() as connection:
-            taken, _ = await taking.take(connection, kind="some", lease=LEASE, most=1)
+            assert await taking.take(await driver_of(session), kind="some", lease=LEASE, most=1, with_fence=True) == (
+                [],
+                1,
+            )
+        async with transactions.driver() as driver:
+            taken, _ = await taking.take(driver, kind="some", lease=LEASE, most=1)
     assert len(taken) == 1
 
 
 async def test_renewing_finds_only_what_is_still_held(transactions: Transactions) -> None:
     await note(transactions, "a", 2)
     mine: list[Job] = [each.job for each in await take(transactions, 2)]
-    async with transactions.statement() as connection:
-        await connection.execute(text("UPDATE jobs SET attempt = 2 WHERE subject = 'a1'"))
-        held = await taking.renew(connection, kind="some", lease=LEASE, jobs=mine)
+    async with transactions.driver() as driver:
+        await driver.execute("UPDATE jobs SET attempt = 2 WHERE subject = 'a1'")
+        held = await taking.renew(driver, kind="some", lease=LEASE, jobs=mine)
     assert set(held) == {("a0", 1, 0)}
 
 
@@ -120,10 +122,9 @@ async def test_taking_stays_quick_behind_a_long_queue(transactions: Transactions
     """Counted in pages read, not in time: a taking must not walk the queue."""
     for owner in range(10):
         await note(transactions, f"owner{owner:02}-", 300)
-    async with transactions.statement() as connection:
-        await connection.execute(text("ANALYZE jobs"))
-        statement = str(taking._TAKE_JOB).replace(":kind", "'some'").replace(":most", "1")
-        statement = statement.replace(":lease", "interval '30 seconds'")
-        plan = await connection.scalar(text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"))
+    async with transactions.driver() as driver:
+        await driver.execute("ANALYZE jobs")
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {taking._TAKE_JOB}"
+        plan = await driver.fetchval(explain, "some", 1, LEASE)
     top = plan[0]["Plan"]
     assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < 200

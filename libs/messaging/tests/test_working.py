@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.messaging.tests.samples import SomeWork, until, uploaded
 
-RUN_OUT = text("UPDATE jobs SET lease_until = clock_timestamp() - interval '1 second' WHERE state = 'running'")
+RUN_OUT = "UPDATE jobs SET lease_until = clock_timestamp() - interval '1 second' WHERE state = 'running'"
 
 
 @asynccontextmanager
@@ -57,9 +57,9 @@ async def change(transactions: Transactions, to: Callable[[Fence], object], subj
 
 async def run_out(transactions: Transactions) -> None:
     """The lease ends, and the next pulse finds out."""
-    async with transactions.statement() as connection:
-        await connection.execute(RUN_OUT)
-        await taking.pulse(connection, [])
+    async with transactions.driver() as driver:
+        await driver.execute(RUN_OUT)
+        await taking.pulse(driver, [])
 
 
 async def is_in(transactions: Transactions, state: str, subject: str = "s") -> bool:
@@ -183,8 +183,8 @@ async def test_wrong_configuration_pauses_the_work_and_burns_no_try(transactions
         assert (await the_job(transactions, work.runs[0].subject)).tries == 0
         # The time has come to look whether it was mended.
         worker.pause.look_now()
-        async with transactions.statement() as connection:
-            await connection.execute(text("UPDATE jobs SET available_at = now()"))
+        async with transactions.driver() as driver:
+            await driver.execute("UPDATE jobs SET available_at = now()")
         worker.wake()
         await until(lambda: len(work.finished) == 2)
         assert worker.pause.reason is None
@@ -208,8 +208,8 @@ async def test_work_that_may_not_fail_goes_on_and_alerts(transactions: Transacti
 async def test_three_leases_that_ran_out_end_a_job(transactions: Transactions) -> None:
     await note(transactions)
     for crashes in range(3):
-        async with transactions.statement() as connection:
-            (taken,), _ = await taking.take(connection, kind="some", lease=timedelta(seconds=30), most=1)
+        async with transactions.driver() as driver:
+            (taken,), _ = await taking.take(driver, kind="some", lease=timedelta(seconds=30), most=1)
         assert taken.job.crashes == crashes
         await run_out(transactions)
     work = SomeWork()
@@ -226,8 +226,8 @@ async def test_a_lease_is_renewed_while_the_work_goes_on(transactions: Transacti
     work = SomeWork(held=True)
     async with working(transactions, work) as worker:
         await work.started.wait()
-        async with transactions.statement() as connection:
-            await connection.execute(text("UPDATE jobs SET lease_until = now() + interval '1 second'"))
+        async with transactions.driver() as driver:
+            await driver.execute("UPDATE jobs SET lease_until = now() + interval '1 second'")
         await worker.renew()
         async with transactions.begin() as session:
             assert await session.scalar(select(JobRow.lease_until > func.now() + timedelta(seconds=20)))
@@ -445,8 +445,8 @@ async def test_of_two_last_batches_at_once_exactly_one_is_the_last(transactions:
 
 async def test_ending_twice_ends_once(transactions: Transactions) -> None:
     await note(transactions)
-    async with transactions.statement() as connection:
-        (taken,), _ = await taking.take(connection, kind="some", lease=timedelta(seconds=30), most=1)
+    async with transactions.driver() as driver:
+        (taken,), _ = await taking.take(driver, kind="some", lease=timedelta(seconds=30), most=1)
     effects = []
 
     async def act(session: AsyncSession, fence: Fence) -> None:

@@ -112,7 +112,7 @@ class AtWork:
         self.sessions = sessions = create_sessions(engine)
         self.transactions = Transactions(engine, sessions)
         self.store = store
-        self.parts = Parts.of(settings, sessions, store)
+        self.parts = Parts.of(settings, sessions, self.transactions, store)
         self.chroma: Chroma = self.parts.chroma
         (subscription,) = Subscribers(self.parts.stage).subscriptions()
         self._handling = Handling(subscription, self.transactions, wake=self._wake)
@@ -247,8 +247,8 @@ class AtWork:
 
     async def _pulse(self) -> None:
         while True:
-            async with self.transactions.statement() as connection:
-                for kind in await taking.pulse(connection, list(self.workers)):
+            async with self.transactions.driver() as driver:
+                for kind in await taking.pulse(driver, list(self.workers)):
                     self._wake(kind)
             await asyncio.sleep(0.1)
 

@@ -5,21 +5,28 @@ through SQLAlchemy takes ten times the processor time of the driver's own (docs/
 through the session, in the same transaction.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
+from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session as SyncSession
 
 from chassis.database import Sessions
 from chassis.finishing import to_the_end
 
 Driver: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
+LastWord = Callable[[Driver], Awaitable[None]]
+"""What a transaction says right before its commit."""
+
 AT_HAND = 6  # connections; more are used when there is more to do, and given back
 
 _DRIVER = "chassis.driver"
+_TRANSACTION = "chassis.transaction"
+_LAST_WORDS = "chassis.last_words"
 
 
 class Transactions:
@@ -115,8 +122,48 @@ async def driver_of(session: AsyncSession) -> Driver:
     connection = await session.connection()
     driver = await _driver(connection)
     if not driver.is_in_transaction():
-        await connection.exec_driver_sql("SELECT")  # SQLAlchemy begins with its first statement
+        await connection.run_sync(_begin)
     return driver
+
+
+def memory_of(session: AsyncSession | SyncSession) -> dict[str, Any]:
+    """What is to be remembered as long as the session's transaction lasts."""
+    memory: dict[str, Any] = session.info.setdefault(_TRANSACTION, {})
+    return memory
+
+
+def before_commit(session: AsyncSession, say: LastWord) -> None:
+    """Have this called when all else of the transaction has been said, and not at all if it is rolled back."""
+    memory_of(session).setdefault(_LAST_WORDS, []).append(say)
+
+
+@event.listens_for(SyncSession, "before_commit")
+def _say_last_words(session: SyncSession) -> None:
+    said: list[LastWord] = memory_of(session).get(_LAST_WORDS, [])
+    if not said:
+        return
+    session.flush()
+    connection = session.connection()
+    if _DRIVER not in session.info:
+        _begin(connection)
+    adapted: Any = connection.connection.dbapi_connection
+    for say in said:
+        adapted.run_async(say)
+
+
+@event.listens_for(SyncSession, "after_commit")
+def _forget(session: SyncSession) -> None:
+    session.info.pop(_TRANSACTION, None)
+
+
+@event.listens_for(SyncSession, "after_soft_rollback")
+def _forget_what_was_taken_back(session: SyncSession, _transaction: object) -> None:
+    session.info.pop(_TRANSACTION, None)
+
+
+def _begin(connection: Connection) -> None:
+    """SQLAlchemy begins with its first statement."""
+    connection.exec_driver_sql("SELECT")
 
 
 async def _driver(connection: AsyncConnection) -> Driver:

@@ -1,10 +1,10 @@
 """What nobody could read, handle or send: put aside as it was, and handled again when somebody says so."""
 
 import hashlib
-from typing import Any
 
+import asyncpg
 from chassis.failures import Failure
-from sqlalchemy import Row, func, update
+from sqlalchemy import func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -63,21 +63,22 @@ async def replay(session: AsyncSession, *, letter_id: int | None = None, reason:
     return len(found)
 
 
-def of_outbox(row: Row[Any], reason: str) -> dict[str, Any]:
-    """The columns of a dead letter for a fact that the broker refuses."""
-    return {
-        "origin": OUTBOX,
-        "topic": row.topic,
-        "partition": -1,
-        "log_offset": row.id,
-        "digest": _digest(row.subject.encode(), row.body),
-        "key": row.subject.encode(),
-        "value": row.body,
-        "size_bytes": len(row.body),
-        "reason": REFUSED,
-        "detail": reason,
-        "traceparent": row.traceparent,
-    }
+def of_outbox(row: "asyncpg.Record", reason: str) -> DeadLetter:
+    """A fact of the outbox that the broker refuses."""
+    key, body = row["subject"].encode(), row["body"]
+    return DeadLetter(
+        origin=OUTBOX,
+        topic=row["topic"],
+        partition=-1,
+        log_offset=row["id"],
+        digest=_digest(key, body),
+        key=key,
+        value=body,
+        size_bytes=len(body),
+        reason=REFUSED,
+        detail=reason,
+        traceparent=row["traceparent"],
+    )
 
 
 def record_of(letter: DeadLetter) -> Record:

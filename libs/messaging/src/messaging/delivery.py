@@ -67,15 +67,15 @@ class Delivery:
         self._doubt = asyncio.Event()
         self._kafka = BrokerAccess.of(settings)
         self._producer = Producer(self._kafka)
+        self._transactions = Transactions(engine, self._sessions)
         self._relay = Relay(
-            engine,
+            self._transactions,
             self._producer,
             self._memory,
             woken=self.listener.subscribe("outbox"),
             on_wiped=on_wiped,
             on_trouble=self._doubt.set,
         )
-        self._transactions = Transactions(engine, self._sessions)
         self._workers = {work.kind: Worker(work, self._transactions, self.wake) for work in works}
         self._chores = {chore.name: ChoreRunner(chore, self._sessions) for chore in (housekeeping(), *chores)}
         self._handlings = {
@@ -177,12 +177,10 @@ class Delivery:
         """Once a second: jobs whose lease ran out wait again, and what became due is taken."""
         while self._workers:
             try:
-                async with self._engine.connect() as pooled:
-                    connection = await pooled.execution_options(isolation_level="AUTOCOMMIT")
-                    while True:
-                        for kind in await taking.pulse(connection, list(self._workers)):
-                            self.wake(kind)
-                        await asyncio.sleep(PULSE)
+                async with self._transactions.driver() as driver:
+                    due = await taking.pulse(driver, list(self._workers))
+                for kind in due:
+                    self.wake(kind)
             except Exception as error:
                 if not is_transient(error):
                     log.exception("the pulse failed")

@@ -1,31 +1,62 @@
 """The fence of a subject: locked first, in every handler and in every final transaction."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from typing import TypeAlias
 from uuid import UUID
 
-from sqlalchemy import select, text
-from sqlalchemy.dialects.postgresql import insert
+import asyncpg
+from chassis.transactions import Driver, before_commit, driver_of, memory_of
+from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from messaging.tables import FenceRow
+from messaging.fencing import FenceRules
 
-Fence = FenceRow
+Row: TypeAlias = "asyncpg.Record"
 
 # One round trip, whether the row is there or not, and no new row version where it is. Nothing comes back if another
 # transaction makes the row at this moment: then it is there the next time.
-_LOCK = (
-    select(FenceRow)
-    .from_statement(
-        text("""
-        WITH found AS (SELECT * FROM fences WHERE subject = :subject FOR UPDATE),
-             made AS (INSERT INTO fences (subject, version) SELECT :subject, :heard
-                      WHERE NOT EXISTS (SELECT FROM found)
-                      ON CONFLICT DO NOTHING RETURNING *)
-        SELECT * FROM found UNION ALL SELECT * FROM made
-    """).columns(*FenceRow.__table__.columns)
-    )
-    .execution_options(populate_existing=True)
-)
+_LOCK = """
+    WITH found AS (SELECT * FROM fences WHERE subject = $1 FOR UPDATE),
+         made AS (INSERT INTO fences (subject, version) SELECT $1, $2
+                  WHERE NOT EXISTS (SELECT FROM found)
+                  ON CONFLICT DO NOTHING RETURNING *)
+    SELECT * FROM found UNION ALL SELECT * FROM made
+"""
+
+_SHARE = "SELECT * FROM fences WHERE subject = ANY($1) ORDER BY subject FOR SHARE"
+
+_MAKE = "INSERT INTO fences (subject) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
+
+_READ = "SELECT * FROM fences WHERE subject = $1"
+
+_KEEP = """
+    UPDATE fences SET version = $2, live = $3, failed = $4, deleted_at = $5,
+        outcome_type = $6, outcome_version = $7, outcome_round = $8, outcome = $9
+    WHERE subject = $1
+"""
+
+_LOCKED = "messaging.fences"
+
+
+@dataclass
+class Fence(FenceRules):
+    """What is known of a subject. What is changed of a locked one is kept when its transaction commits."""
+
+    subject: str
+    version: int = 0
+    live: int = 0
+    failed: list[int] = field(default_factory=list)
+    deleted_at: datetime | None = None
+    outcome_type: str | None = None
+    outcome_version: int | None = None
+    outcome_round: int | None = None
+    outcome: Mapping[str, JsonValue] | None = None
+
+
+_FIELDS = [each.name for each in fields(Fence)]
 
 
 async def lock(session: AsyncSession, subject: str | UUID, *, heard: int = 0) -> Fence:
@@ -33,10 +64,14 @@ async def lock(session: AsyncSession, subject: str | UUID, *, heard: int = 0) ->
 
     `heard` is the version that was heard of, if there is one: a new fence has it at once, and need not be changed.
     """
+    name = str(subject)
+    if (known := _locked(session).get(name)) is not None:
+        return known
+    driver = await driver_of(session)
     while True:
-        fence: Fence | None = await session.scalar(_LOCK, {"subject": str(subject), "heard": heard})
-        if fence is not None:
-            return fence
+        row = await driver.fetchrow(_LOCK, name, heard)
+        if row is not None:
+            return hold(session, row)
 
 
 async def lock_many(session: AsyncSession, subjects: Iterable[str | UUID]) -> dict[str, Fence]:
@@ -47,25 +82,46 @@ async def lock_many(session: AsyncSession, subjects: Iterable[str | UUID]) -> di
 async def share(session: AsyncSession, subjects: Iterable[str | UUID]) -> dict[str, Fence]:
     """The fences, kept from changing until the transaction ends; a subject never heard of gets one, to be kept, too."""
     wanted = sorted({str(subject) for subject in subjects})
-    found = await _share_found(session, wanted)
+    driver = await driver_of(session)
+    found = await driver.fetch(_SHARE, wanted)
     if len(found) < len(wanted):
-        missing = [{"subject": subject} for subject in wanted if subject not in found]
-        await session.execute(insert(FenceRow).values(missing).on_conflict_do_nothing())
-        found = await _share_found(session, wanted)
-    return found
-
-
-async def _share_found(session: AsyncSession, subjects: list[str]) -> dict[str, Fence]:
-    rows = await session.scalars(
-        select(FenceRow)
-        .where(FenceRow.subject.in_(subjects))
-        .order_by(FenceRow.subject)
-        .with_for_update(read=True)
-        .execution_options(populate_existing=True)
-    )
-    return {row.subject: row for row in rows}
+        await driver.execute(_MAKE, wanted)
+        found = await driver.fetch(_SHARE, wanted)
+    return {row["subject"]: _fence(row) for row in found}
 
 
 async def read(session: AsyncSession, subject: str | UUID) -> Fence | None:
     """The fence as it is now, unlocked; None if this service has never heard of the subject."""
-    return await session.get(FenceRow, str(subject), populate_existing=True)
+    name = str(subject)
+    if (known := _locked(session).get(name)) is not None:
+        return known
+    row = await (await driver_of(session)).fetchrow(_READ, name)
+    return None if row is None else _fence(row)
+
+
+def hold(session: AsyncSession, row: Row) -> Fence:
+    """A fence that a statement of this transaction has locked."""
+    fence = _fence(row)
+    _locked(session)[fence.subject] = fence
+    was = replace(fence)
+
+    async def keep(driver: Driver) -> None:
+        if fence != was:
+            await driver.execute(_KEEP, *_values(fence))
+
+    before_commit(session, keep)
+    return fence
+
+
+def _locked(session: AsyncSession) -> dict[str, Fence]:
+    locked: dict[str, Fence] = memory_of(session).setdefault(_LOCKED, {})
+    return locked
+
+
+def _fence(row: Row) -> Fence:
+    return Fence(**{name: row[name] for name in _FIELDS})
+
+
+def _values(fence: Fence) -> Sequence[object]:
+    *columns, outcome = (getattr(fence, name) for name in _FIELDS)
+    return *columns, None if outcome is None else json.dumps(dict(outcome))

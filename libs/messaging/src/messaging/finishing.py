@@ -5,27 +5,25 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 
-from chassis.transactions import Transactions
-from sqlalchemy import BigInteger, ColumnElement, Update, and_, column, func, select, text, update
+from chassis.transactions import Transactions, driver_of
+from sqlalchemy import ColumnElement, Update, and_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging import fences
 from messaging.fences import Fence
 from messaging.jobs import Job
-from messaging.tables import FenceRow, JobRow
+from messaging.tables import JobRow
 from messaging.waking import woken_by
 
 # The fence first, then the job if it is still ours: one round trip for both.
-_END = select(FenceRow, column("ended")).from_statement(
-    text("""
-        WITH fence AS (SELECT * FROM fences WHERE subject = :subject FOR UPDATE),
-             ended AS (UPDATE jobs SET state = :state, finished_at = now(), lease_until = NULL, failure = :failure
-                       FROM fence WHERE jobs.subject = fence.subject AND jobs.version = :version
-                           AND jobs.kind = :kind AND jobs.part = :part AND attempt = :attempt AND state = 'running'
-                       RETURNING 1)
-        SELECT fence.*, (SELECT count(*) FROM ended) AS ended FROM fence
-    """).columns(*FenceRow.__table__.columns, column("ended", BigInteger))
-)
+_END = """
+    WITH fence AS (SELECT * FROM fences WHERE subject = $1 FOR UPDATE),
+         ended AS (UPDATE jobs SET state = $6, finished_at = now(), lease_until = NULL, failure = $7
+                   FROM fence WHERE jobs.subject = fence.subject AND jobs.version = $2
+                       AND jobs.kind = $3 AND jobs.part = $4 AND attempt = $5 AND state = 'running'
+                   RETURNING 1)
+    SELECT fence.*, (SELECT count(*) FROM ended) AS ended FROM fence
+"""
 
 Act = Callable[[AsyncSession, Fence], Awaitable[None]]
 
@@ -88,10 +86,10 @@ async def _end(
     erased: bool,
     failure: str | None,
 ) -> Ended:
-    values = {**_key(job), "attempt": job.attempt, "state": state, "failure": failure}
     async with transactions.begin() as session:
-        row = (await session.execute(_END, values)).one_or_none()
-        fence, ended = (row[0], bool(row.ended)) if row is not None else (None, False)
+        driver = await driver_of(session)
+        row = await driver.fetchrow(_END, *_key(job), job.attempt, state, failure)
+        fence, ended = (fences.hold(session, row), bool(row["ended"])) if row is not None else (None, False)
         late = fence is not None and heeds_fence and fence.is_too_late(job.version)
         if fence is None or not ended:
             # A commit whose answer was lost on the way is no defeat.
@@ -147,8 +145,8 @@ async def _has_ended(session: AsyncSession, job: Job, state: str) -> bool:
     return bool(await session.scalar(select(select(JobRow).where(where).exists())))
 
 
-def _key(job: Job) -> dict[str, str | int]:
-    return {"subject": job.subject, "version": job.version, "kind": job.kind, "part": job.part}
+def _key(job: Job) -> tuple[str, int, str, int]:
+    return job.subject, job.version, job.kind, job.part
 
 
 def _same_state(job: Job, state: str) -> Update:

@@ -7,46 +7,28 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from chassis.telemetry import traceparent
+from chassis.transactions import driver_of
 from pydantic import JsonValue
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    DateTime,
-    Integer,
-    Interval,
-    Text,
-    and_,
-    bindparam,
-    func,
-    or_,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging.tables import JobRow
 from messaging.waking import wake_after_commit
 
-# One statement of always the same words, however many jobs: composing it anew took longer than all the rest of a
-# handler. Every job has a fence, so that taking and renewing can look at it in the same statement.
-_ADD = text("""
+# Every job has a fence, so that taking and renewing can look at it in the same statement.
+_ADD = """
     WITH new AS MATERIALIZED (
-        SELECT * FROM unnest(:kinds, :subjects, :versions, :parts, :owners, :payloads, :due, :delays)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[],
+                             $7::timestamptz[], $8::interval[])
             AS new(kind, subject, version, part, owner, payload, due, delay)
     ), fenced AS (
         INSERT INTO fences (subject) SELECT DISTINCT subject FROM new ORDER BY subject ON CONFLICT DO NOTHING
     )
     INSERT INTO jobs (kind, subject, version, part, owner, payload, available_at, traceparent)
     SELECT kind, subject, version, part, owner, CAST(payload AS jsonb), coalesce(now() + delay, due, now()),
-        CAST(:traceparent AS text)
+        $9::text
     FROM new ON CONFLICT DO NOTHING RETURNING part
-""").bindparams(
-    *(bindparam(name, type_=ARRAY(Text())) for name in ("kinds", "subjects", "owners", "payloads")),
-    *(bindparam(name, type_=ARRAY(Integer())) for name in ("versions", "parts")),
-    bindparam("due", type_=ARRAY(DateTime(timezone=True))),
-    bindparam("delays", type_=ARRAY(Interval())),
-)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +98,7 @@ async def add_many(session: AsyncSession, new: Iterable[NewJob]) -> int:
     jobs = list(new)
     if not jobs:
         return 0
-    await session.flush()  # the statement is past what the session knows
-    added = len((await session.execute(_ADD, _columns(jobs))).all())
+    added = len(await (await driver_of(session)).fetch(_ADD, *_columns(jobs)))
     wake_after_commit(session, *(job.kind for job in jobs if job.delay is None and job.available_at is None))
     return added
 
@@ -159,18 +140,18 @@ async def cancel(
     return len(ended.all())
 
 
-def _columns(jobs: Sequence[NewJob]) -> dict[str, object]:
-    return {
-        "kinds": [job.kind for job in jobs],
-        "subjects": [str(job.subject) for job in jobs],
-        "versions": [job.version for job in jobs],
-        "parts": [job.part for job in jobs],
-        "owners": [str(job.owner) for job in jobs],
-        "payloads": [None if job.payload is None else json.dumps(dict(job.payload)) for job in jobs],
-        "due": [job.available_at for job in jobs],
-        "delays": [job.delay for job in jobs],
-        "traceparent": traceparent(),
-    }
+def _columns(jobs: Sequence[NewJob]) -> tuple[object, ...]:
+    return (
+        [job.kind for job in jobs],
+        [str(job.subject) for job in jobs],
+        [job.version for job in jobs],
+        [job.part for job in jobs],
+        [str(job.owner) for job in jobs],
+        [None if job.payload is None else json.dumps(dict(job.payload)) for job in jobs],
+        [job.available_at for job in jobs],
+        [job.delay for job in jobs],
+        traceparent(),
+    )
 
 
 def _about(

@@ -2,56 +2,56 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TypeAlias
 
+import asyncpg
 import structlog
 from aiokafka.errors import KafkaError
 from chassis import metrics
 from chassis.database import is_transient
-from sqlalchemy import BigInteger, Integer, bindparam, func, insert, select, text, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from chassis.transactions import Driver, Transactions, driver_of
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging import dead_letters
 from messaging.broker_memory import BrokerMemory
 from messaging.producing import Outcome, Outgoing, Producer, Refused, Sent
-from messaging.tables import DeadLetter, OutboxRow
 
 BATCH = 500  # facts of a few hundred bytes: a fraction of a request to the broker
 LOOK_EVERY = 1.0  # a notification can be missed
 RETRY_AFTER = (0.1, 0.2, 0.5, 1.0)
-KEPT = "7 days"  # the retention of the topics
 REMEMBERED = 1000  # the last rows sent: enough to know where each busy partition was
 
 # Two relays keep order because the second one waits for the rows of the first, and then finds them sent.
-_UNSENT = (
-    select(OutboxRow.id, OutboxRow.topic, OutboxRow.subject, OutboxRow.body, OutboxRow.traceparent, OutboxRow.type)
-    .where(OutboxRow.sent_at.is_(None))
-    .order_by(OutboxRow.id)
-    .limit(BATCH)
-    .with_for_update()
-)
+_UNSENT = """
+    SELECT id, topic, subject, body, traceparent, type FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1 FOR UPDATE
+"""
 
-_MARK = text("""
+_MARK = """
     UPDATE outbox SET sent_at = clock_timestamp(), sent_partition = sent.partition, sent_offset = sent.log_offset
-    FROM unnest(:ids, :partitions, :offsets) AS sent(id, partition, log_offset) WHERE outbox.id = sent.id
-""").bindparams(
-    bindparam("ids", type_=ARRAY(BigInteger)),
-    bindparam("partitions", type_=ARRAY(Integer)),
-    bindparam("offsets", type_=ARRAY(BigInteger)),
-)
+    FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS sent(id, partition, log_offset) WHERE outbox.id = sent.id
+"""
 
-_REMEMBER = text("""
-    SELECT topic, sent_partition, max(sent_offset)
+# Done with, but nowhere: without a partition it is never taken for something that was sent.
+_BURY = "UPDATE outbox SET sent_at = now() WHERE id = $1"
+
+# As far back as the topics keep their records.
+_UNSEND = """
+    UPDATE outbox SET sent_at = NULL, sent_partition = NULL, sent_offset = NULL
+    WHERE kept AND topic = ANY($1) AND sent_partition IS NOT NULL AND sent_at > now() - interval '7 days'
+    RETURNING id
+"""
+
+_REMEMBER = """
+    SELECT topic, sent_partition AS partition, max(sent_offset) AS log_offset
     FROM (SELECT topic, sent_partition, sent_offset FROM outbox
-          WHERE sent_partition IS NOT NULL ORDER BY id DESC LIMIT :rows) AS newest
+          WHERE sent_partition IS NOT NULL ORDER BY id DESC LIMIT $1) AS newest
     GROUP BY topic, sent_partition
-""")
+"""
 
 log = structlog.stdlib.get_logger(__name__)
 
-_Row = Any  # of _UNSENT: id, topic, subject, body, traceparent, type
+_Row: TypeAlias = "asyncpg.Record"
 
 WipedHook = Callable[[], Awaitable[None]]
 
@@ -61,7 +61,7 @@ class Relay:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        transactions: Transactions,
         producer: Producer,
         memory: BrokerMemory,
         *,
@@ -69,7 +69,7 @@ class Relay:
         on_wiped: WipedHook | None = None,
         on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
-        self._engine = engine
+        self._transactions = transactions
         self._producer = producer
         self._memory = memory
         self._woken = woken
@@ -81,15 +81,14 @@ class Relay:
         failures = 0
         while True:
             try:
-                async with self._engine.connect() as connection:
-                    await self._remember(connection)
-                    while True:
-                        await self._look(connection)
-                        failures = 0
+                await self._remember()
+                while True:
+                    await self._look()
+                    failures = 0
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning("the broker is away, facts wait", error=type(error).__name__)
                 self._on_trouble()
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 if not is_transient(error):
                     log.exception("sending failed")
                 await self._producer.stop()
@@ -97,27 +96,27 @@ class Relay:
             failures += 1
 
     async def drain(self) -> None:
-        """Send what is unsent now, once."""
-        async with self._engine.connect() as connection:
-            while await self.send_batch(connection) == BATCH:
-                pass
+        """Send what is unsent now."""
+        while await self.send_batch() == BATCH:
+            pass
 
-    async def send_batch(self, connection: AsyncConnection) -> int:
+    async def send_batch(self) -> int:
         """Send one batch in one transaction; gives how many rows were waiting, up to the size of a batch."""
         await self._producer.connect()  # not while the transaction is open: that may take its time
         if self._lost:
-            await self._start_again(connection)
+            await self._start_again()
         wiped: set[str] = set()
-        async with connection.begin():
-            rows = (await connection.execute(_UNSENT)).all()
+        async with self._transactions.begin() as session:
+            driver = await driver_of(session)
+            rows = await driver.fetch(_UNSENT, BATCH)
             if not rows:
                 return 0
             outcomes = _in_order(rows, await self._producer.send([_outgoing(row) for row in rows]))
             sent = [outcome for outcome in outcomes if isinstance(outcome, Sent)]
             wiped = {each.topic for each in sent if self._memory.contradicts(each.topic, each.partition, each.offset)}
-            again = await _unsend_kept(connection, wiped)
-            await _mark(connection, sent)
-            await _bury(connection, [outcome for outcome in outcomes if isinstance(outcome, Refused)])
+            again = await _unsend_kept(driver, wiped)
+            await _mark(driver, sent)
+            await _bury(session, rows, [outcome for outcome in outcomes if isinstance(outcome, Refused)])
         for topic in wiped:
             self._memory.forget(topic)
         self._note(rows, outcomes)
@@ -133,10 +132,9 @@ class Relay:
         self._lost.add(topic)
         self._woken.set()
 
-    async def _look(self, connection: AsyncConnection) -> None:
+    async def _look(self) -> None:
         self._woken.clear()
-        while await self.send_batch(connection) == BATCH:
-            pass
+        await self.drain()
         await self._rest(LOOK_EVERY)
 
     async def _rest(self, seconds: float) -> None:
@@ -146,24 +144,24 @@ class Relay:
         except TimeoutError:
             pass
 
-    async def _remember(self, connection: AsyncConnection) -> None:
-        async with connection.begin():
-            for topic, partition, offset in await connection.execute(_REMEMBER, {"rows": REMEMBERED}):
+    async def _remember(self) -> None:
+        async with self._transactions.driver() as driver:
+            for topic, partition, offset in await driver.fetch(_REMEMBER, REMEMBERED):
                 self._memory.given(topic, partition, offset)
 
     def _note(self, rows: Sequence[_Row], outcomes: Sequence[Outcome]) -> None:
         for row, outcome in zip(rows, outcomes, strict=True):
             if isinstance(outcome, Sent):
                 self._memory.given(outcome.topic, outcome.partition, outcome.offset)
-                metrics.OUTBOX_SENT.labels(row.type).inc()
+                metrics.OUTBOX_SENT.labels(row["type"]).inc()
             elif isinstance(outcome, Refused):
                 metrics.DEAD_LETTERS.labels("refused").inc()
-                log.error("the broker refused a fact", type=row.type, subject=row.subject, error=outcome.reason)
+                log.error("the broker refused a fact", type=row["type"], subject=row["subject"], error=outcome.reason)
 
-    async def _start_again(self, connection: AsyncConnection) -> None:
+    async def _start_again(self) -> None:
         lost = set(self._lost)
-        async with connection.begin():
-            again = await _unsend_kept(connection, lost)
+        async with self._transactions.driver() as driver:
+            again = await _unsend_kept(driver, lost)
         self._lost -= lost
         await self._tell_wiped(lost, again)
 
@@ -179,7 +177,7 @@ class Relay:
 
 
 def _outgoing(row: _Row) -> Outgoing:
-    return Outgoing(row.id, row.topic, row.subject.encode(), row.body, row.traceparent)
+    return Outgoing(row["id"], row["topic"], row["subject"].encode(), row["body"], row["traceparent"])
 
 
 def _in_order(rows: Sequence[_Row], outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -187,43 +185,25 @@ def _in_order(rows: Sequence[_Row], outcomes: Sequence[Outcome]) -> list[Outcome
     held: set[tuple[str, str]] = set()
     kept: list[Outcome] = []
     for row, outcome in zip(rows, outcomes, strict=True):
+        about = row["topic"], row["subject"]
         if outcome is None:
-            held.add((row.topic, row.subject))
-        kept.append(None if (row.topic, row.subject) in held and isinstance(outcome, Sent) else outcome)
+            held.add(about)
+        kept.append(None if about in held and isinstance(outcome, Sent) else outcome)
     return kept
 
 
-async def _mark(connection: AsyncConnection, sent: Sequence[Sent]) -> None:
+async def _mark(driver: Driver, sent: Sequence[Sent]) -> None:
     if sent:
-        await connection.execute(
-            _MARK,
-            {
-                "ids": [each.id for each in sent],
-                "partitions": [each.partition for each in sent],
-                "offsets": [each.offset for each in sent],
-            },
-        )
+        places = [each.partition for each in sent], [each.offset for each in sent]
+        await driver.execute(_MARK, [each.id for each in sent], *places)
 
 
-async def _bury(connection: AsyncConnection, refused: Sequence[Refused]) -> None:
+async def _bury(session: AsyncSession, rows: Sequence[_Row], refused: Sequence[Refused]) -> None:
+    by_id = {row["id"]: row for row in rows}
     for each in refused:
-        row = (await connection.execute(select(OutboxRow.__table__).where(OutboxRow.id == each.id))).one()
-        await connection.execute(insert(DeadLetter).values(dead_letters.of_outbox(row, each.reason)))
-        # Done with, but nowhere: without a partition it is never taken for something that was sent.
-        await connection.execute(update(OutboxRow).where(OutboxRow.id == each.id).values(sent_at=func.now()))
+        session.add(dead_letters.of_outbox(by_id[each.id], each.reason))
+        await (await driver_of(session)).execute(_BURY, each.id)
 
 
-async def _unsend_kept(connection: AsyncConnection, topics: set[str]) -> int:
-    if not topics:
-        return 0
-    result = await connection.execute(
-        update(OutboxRow)
-        .where(
-            OutboxRow.kept,
-            OutboxRow.topic.in_(topics),
-            OutboxRow.sent_partition.is_not(None),
-            OutboxRow.sent_at > func.now() - text(f"interval '{KEPT}'"),
-        )
-        .values(sent_at=None, sent_partition=None, sent_offset=None)
-    )
-    return result.rowcount
+async def _unsend_kept(driver: Driver, topics: set[str]) -> int:
+    return len(await driver.fetch(_UNSEND, list(topics))) if topics else 0

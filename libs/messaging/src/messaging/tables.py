@@ -10,8 +10,6 @@ from sqlalchemy import BigInteger, Identity, Index, Integer, MetaData, UniqueCon
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from messaging.fencing import FenceRules
-
 metadata = MetaData(naming_convention=NAMING)
 
 
@@ -79,8 +77,8 @@ class JobRow(Base):
     added_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class FenceRow(FenceRules, Base):
-    """What this service has heard of a subject. The row is locked first, and it outlives the subject."""
+class FenceRow(Base):
+    """What this service has heard of a subject, as `messaging.fences` keeps it. The row outlives the subject."""
 
     __tablename__ = "fences"
 

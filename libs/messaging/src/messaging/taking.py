@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TypeAlias
 
-from sqlalchemy import BigInteger, Integer, Interval, Row, bindparam, text
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
-from sqlalchemy.types import Text
+import asyncpg
+from chassis.transactions import Driver
 
 from messaging.fencing import FenceRules
 from messaging.jobs import Job
@@ -18,15 +16,15 @@ from messaging.jobs import Job
 # is locked, or as many as make its share; a job (or a fence) that somebody else holds at this moment is passed over.
 _TAKE = """
     WITH RECURSIVE owners(owner, first_at) AS (
-        (SELECT owner, available_at FROM jobs WHERE kind = :kind AND state = 'waiting'
+        (SELECT owner, available_at FROM jobs WHERE kind = $1 AND state = 'waiting'
          ORDER BY owner, available_at LIMIT 1)
         UNION ALL
         SELECT following.* FROM owners, LATERAL (
-            SELECT owner, available_at FROM jobs WHERE kind = :kind AND state = 'waiting' AND owner > owners.owner
+            SELECT owner, available_at FROM jobs WHERE kind = $1 AND state = 'waiting' AND owner > owners.owner
             ORDER BY owner, available_at LIMIT 1) AS following
     ), turns AS MATERIALIZED (
         SELECT owners.owner FROM owners LEFT JOIN LATERAL (
-            SELECT taken_at FROM jobs WHERE kind = :kind AND owner = owners.owner AND taken_at IS NOT NULL
+            SELECT taken_at FROM jobs WHERE kind = $1 AND owner = owners.owner AND taken_at IS NOT NULL
             ORDER BY taken_at DESC LIMIT 1) AS served ON true
         WHERE owners.first_at <= clock_timestamp()
         ORDER BY served.taken_at NULLS FIRST, owners.owner
@@ -34,16 +32,16 @@ _TAKE = """
         SELECT oldest.* FROM turns, LATERAL (
             SELECT job.subject, job.version, job.part, fence.live, fence.failed, fence.deleted_at
             FROM jobs AS job JOIN fences AS fence ON fence.subject = job.subject
-            WHERE job.kind = :kind AND job.state = 'waiting' AND job.owner = turns.owner
+            WHERE job.kind = $1 AND job.state = 'waiting' AND job.owner = turns.owner
                 AND job.available_at <= clock_timestamp()
-            ORDER BY job.available_at, job.part LIMIT greatest(1, :most / (SELECT count(*) FROM turns))
+            ORDER BY job.available_at, job.part LIMIT greatest(1, $2::bigint / (SELECT count(*) FROM turns))
             FOR UPDATE OF {locked} SKIP LOCKED) AS oldest
-        LIMIT :most
+        LIMIT $2
     ), taken AS (
         UPDATE jobs SET state = 'running', attempt = attempt + 1, taken_at = clock_timestamp(),
-            lease_until = clock_timestamp() + :lease
+            lease_until = clock_timestamp() + $3::interval
         FROM picked
-        WHERE jobs.kind = :kind AND jobs.subject = picked.subject AND jobs.version = picked.version
+        WHERE jobs.kind = $1 AND jobs.subject = picked.subject AND jobs.version = picked.version
             AND jobs.part = picked.part
         RETURNING jobs.subject, jobs.version, jobs.part, jobs.owner, jobs.attempt, jobs.tries, jobs.crashes,
             jobs.payload, jobs.traceparent, jobs.available_at, picked.live, picked.failed, picked.deleted_at
@@ -52,28 +50,18 @@ _TAKE = """
 """
 
 
-def _taking(locked: str) -> Any:
-    return text(_TAKE.format(locked=locked)).bindparams(
-        bindparam("lease", type_=Interval), bindparam("most", type_=BigInteger)
-    )
+_TAKE_JOB = _TAKE.format(locked="job")
+_TAKE_JOB_AND_FENCE = _TAKE.format(locked="job, fence")
 
-
-_TAKE_JOB = _taking("job")
-_TAKE_JOB_AND_FENCE = _taking("job, fence")
-
-_RENEW = text("""
-    UPDATE jobs SET lease_until = clock_timestamp() + :lease
-    FROM fences, unnest(:subjects, :versions, :parts, :attempts) AS mine(subject, version, part, attempt)
-    WHERE jobs.kind = :kind AND jobs.subject = mine.subject AND jobs.version = mine.version AND jobs.part = mine.part
+_RENEW = """
+    UPDATE jobs SET lease_until = clock_timestamp() + $2::interval
+    FROM fences, unnest($3::text[], $4::int[], $5::int[], $6::int[]) AS mine(subject, version, part, attempt)
+    WHERE jobs.kind = $1 AND jobs.subject = mine.subject AND jobs.version = mine.version AND jobs.part = mine.part
         AND jobs.attempt = mine.attempt AND jobs.state = 'running' AND fences.subject = jobs.subject
     RETURNING jobs.subject, jobs.version, jobs.part, fences.live, fences.failed, fences.deleted_at
-""").bindparams(
-    bindparam("lease", type_=Interval),
-    bindparam("subjects", type_=ARRAY(Text)),
-    *(bindparam(name, type_=ARRAY(Integer)) for name in ("versions", "parts", "attempts")),
-)
+"""
 
-_PULSE = text("""
+_PULSE = """
     WITH reclaimed AS (
         UPDATE jobs SET state = 'waiting', crashes = crashes + 1, available_at = clock_timestamp(), lease_until = NULL
         WHERE (subject, version, kind, part) IN (
@@ -82,9 +70,11 @@ _PULSE = text("""
         RETURNING kind)
     SELECT kind FROM reclaimed
     UNION
-    SELECT kind FROM unnest(:kinds) AS kinds(kind) WHERE EXISTS (
+    SELECT kind FROM unnest($1::text[]) AS kinds(kind) WHERE EXISTS (
         SELECT FROM jobs WHERE jobs.kind = kinds.kind AND state = 'waiting' AND available_at <= clock_timestamp())
-""").bindparams(bindparam("kinds", type_=ARRAY(Text)))
+"""
+
+_Row: TypeAlias = "asyncpg.Record"
 
 Key = tuple[str, int, int]
 """Subject, version and part: a job among those of its kind."""
@@ -109,57 +99,55 @@ class Taken:
 
 
 async def take(
-    session: AsyncSession | AsyncConnection, *, kind: str, lease: timedelta, most: int, with_fence: bool = False
+    driver: Driver, *, kind: str, lease: timedelta, most: int, with_fence: bool = False
 ) -> tuple[list[Taken], int]:
     """Take up to `most` due jobs, of all owners alike, and how many owners had something due.
 
     `with_fence` locks their fences, too: then this transaction may say something about the subjects.
     """
     statement = _TAKE_JOB_AND_FENCE if with_fence else _TAKE_JOB
-    rows = (await session.execute(statement, {"kind": kind, "lease": lease, "most": most})).all()
-    return [_taken(kind, row) for row in rows if row.subject is not None], rows[0].due
+    rows = await driver.fetch(statement, kind, most, lease)
+    return [_taken(kind, row) for row in rows if row["subject"] is not None], rows[0]["due"]
 
 
-async def renew(
-    connection: AsyncConnection, *, kind: str, lease: timedelta, jobs: Sequence[Job]
-) -> dict[Key, SeenFence]:
+async def renew(driver: Driver, *, kind: str, lease: timedelta, jobs: Sequence[Job]) -> dict[Key, SeenFence]:
     """Prolong the leases that are still held; gives the fence of each of these jobs."""
-    values = {
-        "kind": kind,
-        "lease": lease,
-        "subjects": [job.subject for job in jobs],
-        "versions": [job.version for job in jobs],
-        "parts": [job.part for job in jobs],
-        "attempts": [job.attempt for job in jobs],
-    }
-    rows = await connection.execute(_RENEW, values)
-    return {(row.subject, row.version, row.part): _fence(row) for row in rows}
+    rows = await driver.fetch(
+        _RENEW,
+        kind,
+        lease,
+        [job.subject for job in jobs],
+        [job.version for job in jobs],
+        [job.part for job in jobs],
+        [job.attempt for job in jobs],
+    )
+    return {(row["subject"], row["version"], row["part"]): _fence(row) for row in rows}
 
 
-async def pulse(connection: AsyncConnection, kinds: Sequence[str]) -> set[str]:
+async def pulse(driver: Driver, kinds: Sequence[str]) -> set[str]:
     """Make the jobs whose lease ran out wait again, and count the crash. Gives the kinds of which something is due."""
-    return {row.kind for row in await connection.execute(_PULSE, {"kinds": list(kinds)})}
+    return {row["kind"] for row in await driver.fetch(_PULSE, list(kinds))}
 
 
 def key_of(job: Job) -> Key:
     return job.subject, job.version, job.part
 
 
-def _taken(kind: str, row: Row[Any]) -> Taken:
+def _taken(kind: str, row: _Row) -> Taken:
     job = Job(
         kind=kind,
-        subject=row.subject,
-        version=row.version,
-        part=row.part,
-        owner=row.owner,
-        attempt=row.attempt,
-        tries=row.tries,
-        crashes=row.crashes,
-        payload=row.payload,
-        traceparent=row.traceparent,
+        subject=row["subject"],
+        version=row["version"],
+        part=row["part"],
+        owner=row["owner"],
+        attempt=row["attempt"],
+        tries=row["tries"],
+        crashes=row["crashes"],
+        payload=row["payload"],
+        traceparent=row["traceparent"],
     )
-    return Taken(job, _fence(row), row.available_at)
+    return Taken(job, _fence(row), row["available_at"])
 
 
-def _fence(row: Row[Any]) -> SeenFence:
-    return SeenFence(live=row.live, failed=row.failed, deleted_at=row.deleted_at)
+def _fence(row: _Row) -> SeenFence:
+    return SeenFence(live=row["live"], failed=row["failed"], deleted_at=row["deleted_at"])

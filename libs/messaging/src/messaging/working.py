@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 from chassis.database import is_transient
 from chassis.telemetry import continue_trace
-from chassis.transactions import Transactions
+from chassis.transactions import Transactions, driver_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging import fences, taking
@@ -78,8 +78,8 @@ class Worker:
         if not attempts:
             return
         jobs = [attempt.job for attempt in attempts]
-        async with self._transactions.statement() as connection:
-            held = await taking.renew(connection, kind=self._work.kind, lease=self._work.lease, jobs=jobs)
+        async with self._transactions.driver() as driver:
+            held = await taking.renew(driver, kind=self._work.kind, lease=self._work.lease, jobs=jobs)
         for attempt in attempts:
             fence = held.get(key_of(attempt.job))
             if fence is None:
@@ -119,10 +119,11 @@ class Worker:
     async def _take(self, most: int) -> tuple[list[Taken], int]:
         kind, lease = self._work.kind, self._work.lease
         if type(self._work).begin is Work.begin:
-            async with self._transactions.statement() as connection:
-                return await taking.take(connection, kind=kind, lease=lease, most=most)
+            async with self._transactions.driver() as driver:
+                return await taking.take(driver, kind=kind, lease=lease, most=most)
         async with self._transactions.begin() as session:
-            taken, due = await taking.take(session, kind=kind, lease=lease, most=most, with_fence=True)
+            driver = await driver_of(session)
+            taken, due = await taking.take(driver, kind=kind, lease=lease, most=most, with_fence=True)
             for each in taken:
                 if each.job.attempt == 1:
                     await self._begin(session, each.job)
