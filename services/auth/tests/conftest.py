@@ -90,6 +90,7 @@ async def replica() -> AsyncIterator[Callable[[AuthSettings], httpx.AsyncClient]
         await client.aclose()
     for app in apps:
         accounts: Accounts = app.state.accounts
+        await accounts.transactions.close()
         await accounts.sessions.kw["bind"].dispose()
 
 

@@ -17,6 +17,7 @@ from auth.signing import KeyRing
 from auth.tables import LoginFailureRow
 from auth.throttling import Throttle, account_of
 from chassis.database import Sessions
+from chassis.transactions import Transactions
 from sqlalchemy import func, select, text
 
 
@@ -245,9 +246,9 @@ class DeletesMeanwhile(Passwords):
 
 
 async def test_an_account_that_is_deleted_during_its_login_is_not_logged_in(sessions: Sessions, ada) -> None:
+    transactions = Transactions(sessions.kw["bind"], sessions)
     prove = Prove(
-        sessions,
-        reads=sessions,
+        transactions,
         passwords=DeletesMeanwhile(sessions),
         throttle=Throttle(failures=10, window=timedelta(minutes=15)),
     )
@@ -255,3 +256,4 @@ async def test_an_account_that_is_deleted_during_its_login_is_not_logged_in(sess
 
     with pytest.raises(BadCredentials):
         await LogIn(prove, issuer)(ada.email, ada.password)
+    await transactions.close()

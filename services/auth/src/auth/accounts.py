@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from chassis.database import Sessions
+from chassis.transactions import Transactions
 
 from auth.api_keys import ApiKeys, ExchangeKey
 from auth.closing import CloseAccount
@@ -18,6 +19,7 @@ class Accounts:
     """The use cases, put together in `main.py`."""
 
     sessions: Sessions
+    transactions: Transactions
     ring: KeyRing
     sign_up: SignUp
     log_in: LogIn

@@ -37,23 +37,24 @@ class CloseAccount:
         """The id of the receipt. Raises `AccountGone`, `BadCredentials`, `TooManyFailures`, `HashingBusy`."""
         async with self._sessions() as session:
             email = (await user_by_id(session, user_id)).email
-        return await self._prove(email, password, find=lambda session: user_by_id(session, user_id), then=self._erase)
+        # By id, for somebody else may have the address by now.
+        return await self._prove(email, password, then=lambda session, _: self._erase(session, user_id))
 
-    async def _erase(self, session: AsyncSession, user: UserRow) -> UUID:
-        fence = await fences.lock(session, user.id)
+    async def _erase(self, session: AsyncSession, user_id: UUID) -> UUID:
+        fence = await fences.lock(session, user_id)
         fence.delete()
-        erased = await _erase_rows(session, user.id)
+        erased = await _erase_rows(session, user_id)
         deletion = AccountDeletionRow(
             deletion_id=uuid4(),  # random throughout: whoever knows it may read the receipt
-            user_id=user.id,
+            user_id=user_id,
             say_again_at=func.now() + FIRST_PAUSE,
             erased=erased,
         )
         session.add(deletion)
-        remaining = await _count_rows(session, user.id)
+        remaining = await _count_rows(session, user_id)
         self._outbox.add(
             session,
-            UserDeleted(user_id=user.id, deletion_id=deletion.deletion_id, erased=erased, remaining=remaining),
+            UserDeleted(user_id=user_id, deletion_id=deletion.deletion_id, erased=erased, remaining=remaining),
         )
         return deletion.deletion_id
 

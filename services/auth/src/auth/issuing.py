@@ -5,26 +5,28 @@ from datetime import timedelta
 from uuid import UUID
 
 from chassis.ids import uuid7
-from sqlalchemy import Interval, Uuid, bindparam, func, text
+from chassis.transactions import driver_of
+from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.minting import AccessToken, mint
 from auth.opaque import digest, new_refresh_token
+from auth.repository import Person
 from auth.signing import KeyRing, SigningKey
-from auth.tables import RefreshTokenRow, UserRow
+from auth.tables import RefreshTokenRow
 
 # A foreign key is looked at when the statement ends: by then the family is there.
-_BEGIN = text("""
-    WITH family AS (INSERT INTO refresh_families (id, user_id) VALUES (:family, :user) RETURNING id)
-    INSERT INTO refresh_tokens (digest, family_id, expires_at) SELECT :digest, id, now() + :life FROM family
-""").bindparams(bindparam("family", type_=Uuid()), bindparam("user", type_=Uuid()), bindparam("life", type_=Interval()))
+_BEGIN = """
+    WITH family AS (INSERT INTO refresh_families (id, user_id) VALUES ($1, $2) RETURNING id)
+    INSERT INTO refresh_tokens (digest, family_id, expires_at) SELECT $3, id, now() + $4 FROM family
+"""
 
 
 @dataclass(frozen=True)
 class TokenPair:
     """What a login gives."""
 
-    user: UserRow
+    person: Person
     access: AccessToken
     refresh_token: str
 
@@ -40,14 +42,14 @@ class Issuer:
     async def key(self) -> SigningKey:
         return (await self._ring.keys()).signing
 
-    async def begin_family(self, session: AsyncSession, user: UserRow, key: SigningKey) -> TokenPair:
+    async def begin_family(self, session: AsyncSession, person: Person, key: SigningKey) -> TokenPair:
         """The first pair after a login: family and token in one statement, for a person waits."""
-        token, family_id = new_refresh_token(), uuid7()
-        values = {"family": family_id, "user": user.id, "digest": digest(token), "life": self._refresh_life}
-        await session.execute(_BEGIN, values)
-        return TokenPair(user=user, access=self._mint(user, key), refresh_token=token)
+        token = new_refresh_token()
+        driver = await driver_of(session)
+        await driver.execute(_BEGIN, uuid7(), person.id, digest(token), self._refresh_life)
+        return TokenPair(person=person, access=self._mint(person, key), refresh_token=token)
 
-    def continue_family(self, session: AsyncSession, family_id: UUID, *, user: UserRow, key: SigningKey) -> TokenPair:
+    def continue_family(self, session: AsyncSession, family_id: UUID, *, person: Person, key: SigningKey) -> TokenPair:
         """The next pair of a login."""
         refresh_token = new_refresh_token()
         session.add(
@@ -55,7 +57,7 @@ class Issuer:
                 digest=digest(refresh_token), family_id=family_id, expires_at=func.now() + self._refresh_life
             )
         )
-        return TokenPair(user=user, access=self._mint(user, key), refresh_token=refresh_token)
+        return TokenPair(person=person, access=self._mint(person, key), refresh_token=refresh_token)
 
-    def _mint(self, user: UserRow, key: SigningKey) -> AccessToken:
-        return mint(key, user_id=user.id, email=user.email, seconds=self._access_seconds)
+    def _mint(self, person: Person, key: SigningKey) -> AccessToken:
+        return mint(key, user_id=person.id, email=person.email, seconds=self._access_seconds)

@@ -1,11 +1,10 @@
 """Log in with a password."""
 
-from sqlalchemy.exc import IntegrityError
+from asyncpg import ForeignKeyViolationError
 
 from auth.errors import BadCredentials
 from auth.issuing import Issuer, TokenPair
 from auth.proving import Prove
-from auth.repository import user_by_email
 
 
 class LogIn:
@@ -20,10 +19,7 @@ class LogIn:
         key = await self._issuer.key()
         try:
             return await self._prove(
-                email,
-                password,
-                find=lambda session: user_by_email(session, email),
-                then=lambda session, user: self._issuer.begin_family(session, user, key),
+                email, password, then=lambda session, person: self._issuer.begin_family(session, person, key)
             )
-        except IntegrityError:  # a family needs its user, who has been deleted meanwhile
+        except ForeignKeyViolationError:  # a family needs its user, who has been deleted meanwhile
             raise BadCredentials from None

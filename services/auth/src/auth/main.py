@@ -6,10 +6,11 @@ from datetime import timedelta
 from functools import partial
 
 from chassis import logs
-from chassis.database import Sessions, check_of, create_engine, create_sessions, reads_of
+from chassis.database import Sessions, check_of, create_engine, create_sessions
 from chassis.identity import TokenVerifier
 from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
+from chassis.transactions import Transactions
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
 from fastapi import FastAPI
@@ -42,8 +43,8 @@ def create_app(settings: AuthSettings) -> FastAPI:
     sessions = create_sessions(engine)
     outbox = Outbox(settings.service)
     passwords = Passwords(threads=settings.password_threads, waiting=settings.password_queue)
-    reads = reads_of(sessions)
-    accounts = _accounts(settings, sessions, reads=reads, passwords=passwords, outbox=outbox)
+    transactions = Transactions(engine, sessions)
+    accounts = _accounts(settings, sessions, transactions=transactions, passwords=passwords, outbox=outbox)
     delivery = _delivery(settings, engine, sessions=sessions, outbox=outbox)
 
     @asynccontextmanager
@@ -55,6 +56,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
                 yield
         finally:
             passwords.close()
+            await transactions.close()
             await engine.dispose()
 
     app = create_web_app(
@@ -72,7 +74,12 @@ def create_app(settings: AuthSettings) -> FastAPI:
 
 
 def _accounts(
-    settings: AuthSettings, sessions: Sessions, *, reads: Sessions, passwords: Passwords, outbox: Outbox
+    settings: AuthSettings,
+    sessions: Sessions,
+    *,
+    transactions: Transactions,
+    passwords: Passwords,
+    outbox: Outbox,
 ) -> Accounts:
     ring = KeyRing(sessions)
     issuer = Issuer(
@@ -81,9 +88,10 @@ def _accounts(
         refresh_life=timedelta(seconds=settings.refresh_token_seconds),
     )
     throttle = Throttle(settings.login_failures, timedelta(seconds=settings.login_failures_window_seconds))
-    prove = Prove(sessions, reads=reads, passwords=passwords, throttle=throttle)
+    prove = Prove(transactions, passwords=passwords, throttle=throttle)
     return Accounts(
         sessions=sessions,
+        transactions=transactions,
         ring=ring,
         sign_up=SignUp(sessions, passwords=passwords, issuer=issuer),
         log_in=LogIn(prove, issuer),

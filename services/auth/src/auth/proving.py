@@ -3,13 +3,12 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from chassis.database import Sessions
-from sqlalchemy import update
+from chassis.transactions import Transactions, driver_of
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.errors import BadCredentials
 from auth.passwords import Passwords
-from auth.tables import UserRow
+from auth.repository import Person, keep_password_hash, known_by_email
 from auth.throttling import Throttle, account_of
 
 T = TypeVar("T")
@@ -21,40 +20,29 @@ class Prove:
     An unknown account and a wrong password look alike: the same answer, and the same work done for it.
     """
 
-    def __init__(self, sessions: Sessions, *, reads: Sessions, passwords: Passwords, throttle: Throttle) -> None:
-        self._sessions = sessions
-        self._reads = reads
+    def __init__(self, transactions: Transactions, *, passwords: Passwords, throttle: Throttle) -> None:
+        self._transactions = transactions
         self._passwords = passwords
         self._throttle = throttle
 
-    async def __call__(
-        self,
-        email: str,
-        password: str,
-        *,
-        find: Callable[[AsyncSession], Awaitable[UserRow | None]],
-        then: Callable[[AsyncSession, UserRow], Awaitable[T]],
-    ) -> T:
-        """What `then` gives for the user whom `find` found; by then the account may have been deleted.
+    async def __call__(self, email: str, password: str, *, then: Callable[[AsyncSession, Person], Awaitable[T]]) -> T:
+        """What `then` gives for the person with this address; by then the account may have been deleted.
 
         Raises `BadCredentials`, `TooManyFailures`, `HashingBusy`.
         """
         account = account_of(email)
-        async with self._reads() as session:
-            await self._throttle.refuse_if_used_up(session, account)
-            user = await find(session)
-        comparison = await self._passwords.compare(password, user.password_hash if user else None)
-        async with self._sessions.begin() as session:
-            failures = await self._throttle.lock(session, account)
-            if comparison.right and user is not None:
+        async with self._transactions.driver() as driver:
+            await self._throttle.refuse_if_used_up(driver, account)
+            known = await known_by_email(driver, email)
+        comparison = await self._passwords.compare(password, known.password_hash if known else None)
+        async with self._transactions.begin() as session:
+            driver = await driver_of(session)
+            failures = await self._throttle.lock(driver, account)
+            if comparison.right and known is not None:
                 if failures:
-                    await self._throttle.forget(session, account)
+                    await self._throttle.forget(driver, account)
                 if comparison.fresh_hash is not None:
-                    await _keep(session, user, comparison.fresh_hash)
-                return await then(session, user)
-            await self._throttle.count(session, account)
+                    await keep_password_hash(driver, known.person, comparison.fresh_hash)
+                return await then(session, known.person)
+            await self._throttle.count(driver, account)
         raise BadCredentials
-
-
-async def _keep(session: AsyncSession, user: UserRow, password_hash: str) -> None:
-    await session.execute(update(UserRow).where(UserRow.id == user.id).values(password_hash=password_hash))

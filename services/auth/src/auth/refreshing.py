@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth.errors import InvalidRefreshToken
 from auth.issuing import Issuer, TokenPair
 from auth.opaque import digest
-from auth.repository import end_family, user_by_id
+from auth.repository import Person, end_family, user_by_id
 from auth.signing import SigningKey
 from auth.tables import RefreshFamilyRow, RefreshTokenRow
 
@@ -46,8 +46,8 @@ class Refresh:
             await end_family(session, token_digest)
             return None
         token.spent_at = func.now()
-        user = await user_by_id(session, family.user_id)
-        return self._issuer.continue_family(session, family.id, user=user, key=key)
+        person = Person.of(await user_by_id(session, family.user_id))
+        return self._issuer.continue_family(session, family.id, person=person, key=key)
 
 
 async def _lock_family(session: AsyncSession, token_digest: bytes) -> RefreshFamilyRow | None:

@@ -23,10 +23,10 @@ from auth.errors import (
 )
 from auth.issuing import TokenPair
 from auth.passwords import HashingBusy
-from auth.repository import user_by_id
+from auth.repository import Person, user_by_id
 from auth.requests import CreateKey, Login, Logout, PasswordForm, Signup
 from auth.signing import Jwks
-from auth.tables import ApiKeyRow, UserRow
+from auth.tables import ApiKeyRow
 
 ERRORS: dict[type[Exception], ErrorEntry] = {
     EmailTaken: ErrorEntry(409, "auth.email_taken", "E-mail address taken"),
@@ -85,7 +85,7 @@ async def log_out(body: Logout, accounts: AccountsDep) -> None:
 @public.get("/me")
 async def me(caller: CallerDep, accounts: AccountsDep) -> User:
     async with accounts.sessions() as session:
-        return _user(await user_by_id(session, caller.user_id))
+        return _user(Person.of(await user_by_id(session, caller.user_id)))
 
 
 @public.delete("/me", status_code=202)
@@ -123,13 +123,13 @@ async def jwks(accounts: AccountsDep, response: Response) -> Jwks:
     return (await accounts.ring.keys()).jwks()
 
 
-def _user(row: UserRow) -> User:
-    return User(id=row.id, email=row.email, name=row.name, created_at=row.created_at)
+def _user(person: Person) -> User:
+    return User(id=person.id, email=person.email, name=person.name, created_at=person.created_at)
 
 
 def _tokens(pair: TokenPair) -> Tokens:
     return Tokens(
-        user=_user(pair.user),
+        user=_user(pair.person),
         access_token=pair.access.text,
         refresh_token=pair.refresh_token,
         expires_in=pair.access.expires_in,

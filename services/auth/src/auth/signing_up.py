@@ -9,6 +9,7 @@ from auth.emails import compared
 from auth.errors import EmailTaken
 from auth.issuing import Issuer, TokenPair
 from auth.passwords import Passwords
+from auth.repository import Person
 from auth.tables import UserRow
 
 
@@ -26,7 +27,7 @@ class SignUp:
         key = await self._issuer.key()
         async with self._sessions.begin() as session:
             user = await _add_user(session, email=email, name=name, password_hash=password_hash)
-            return await self._issuer.begin_family(session, user, key)
+            return await self._issuer.begin_family(session, Person.of(user), key)
 
 
 async def _add_user(session: AsyncSession, *, email: str, name: str | None, password_hash: str) -> UserRow:

@@ -4,12 +4,21 @@ import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import delete, func, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from chassis.transactions import Driver
 
 from auth.emails import compared
 from auth.errors import TooManyFailures
-from auth.tables import LoginFailureRow
+
+_USED = """
+    SELECT count(*), extract(epoch FROM min(failed_at) + $2 - now())::float8
+    FROM (
+        SELECT failed_at FROM login_failures WHERE account = $1 AND failed_at > now() - $2::interval
+        ORDER BY failed_at DESC LIMIT $3
+    ) AS latest
+"""
+_LOCK = "SELECT pg_advisory_xact_lock($1)"
+_COUNT = "INSERT INTO login_failures (account) VALUES ($1)"
+_FORGET = "DELETE FROM login_failures WHERE account = $1"
 
 
 @dataclass(frozen=True)
@@ -19,39 +28,30 @@ class Throttle:
     failures: int
     window: timedelta
 
-    async def refuse_if_used_up(self, session: AsyncSession, account: bytes) -> int:
+    async def refuse_if_used_up(self, driver: Driver, account: bytes) -> int:
         """How many failures there are. Raises `TooManyFailures`."""
-        counting = (
-            select(LoginFailureRow.failed_at)
-            .where(LoginFailureRow.account == account, LoginFailureRow.failed_at > func.now() - self.window)
-            .order_by(LoginFailureRow.failed_at.desc())
-            .limit(self.failures)
-            .subquery()
-        )
-        remaining = func.extract("epoch", func.min(counting.c.failed_at) + self.window - func.now())
-        count, seconds = (await session.execute(select(func.count(), remaining).select_from(counting))).one()
+        used = await driver.fetchrow(_USED, account, self.window, self.failures)
+        assert used is not None
+        count, seconds = used
         if count >= self.failures:
-            raise TooManyFailures(retry_after=float(seconds))
+            raise TooManyFailures(retry_after=seconds)
         return int(count)
 
-    async def lock(self, session: AsyncSession, account: bytes) -> int:
+    async def lock(self, driver: Driver, account: bytes) -> int:
         """Verdicts about one account come one after another: of guesses made at once, only so many learn anything.
 
         How many failures there are. Raises `TooManyFailures`.
         """
-        await session.execute(
-            text("SELECT pg_advisory_xact_lock(:account)"),
-            {"account": int.from_bytes(account[:8], "big", signed=True)},
-        )
-        return await self.refuse_if_used_up(session, account)
+        await driver.execute(_LOCK, int.from_bytes(account[:8], "big", signed=True))
+        return await self.refuse_if_used_up(driver, account)
 
-    async def count(self, session: AsyncSession, account: bytes) -> None:
+    async def count(self, driver: Driver, account: bytes) -> None:
         """One more failure."""
-        session.add(LoginFailureRow(account=account))
+        await driver.execute(_COUNT, account)
 
-    async def forget(self, session: AsyncSession, account: bytes) -> None:
+    async def forget(self, driver: Driver, account: bytes) -> None:
         """The right password was given, or the account is gone."""
-        await session.execute(delete(LoginFailureRow).where(LoginFailureRow.account == account))
+        await driver.execute(_FORGET, account)
 
 
 def account_of(email: str) -> bytes:
