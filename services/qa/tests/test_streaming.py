@@ -246,7 +246,7 @@ async def test_the_place_of_an_answer_whose_process_died_is_hidden_and_then_remo
     question = NewQuestion(
         owner=ada.id, chat=uuid7(), is_new_chat=True, question_id=uuid7(), answer_id=uuid7(), question="Why?"
     )
-    await Keep(service.statements, service.sessions).question(question)
+    await Keep(service.statements).question(question)
     assert (await ada.chat(str(question.chat)))["message_count"] == 1
     async with service.sessions.begin() as session:
         await drop_abandoned_places(session, older_than=3600)

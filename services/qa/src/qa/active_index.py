@@ -47,10 +47,9 @@ class ActiveIndexes:
 
     async def read(self) -> ActiveIndex | None:
         """The active index as the table has it now."""
-        rows = await self._statements.rows(_HIGHEST, {})
+        rows = await self._statements.rows(_HIGHEST)
         if rows:
-            row = rows[0]
-            self._known = ActiveIndex(row.index_id, row.generation, row.model, row.dimension, row.shards)
+            self._known = ActiveIndex(**rows[0])
             self._read_at = time.monotonic()
         return self._known
 
@@ -59,11 +58,7 @@ class ActiveIndexes:
         return None if await self.current() else "no index has been activated yet"
 
 
-_HIGHEST = (
-    select(IndexRow.index_id, IndexRow.generation, IndexRow.model, IndexRow.dimension, IndexRow.shards)
-    .order_by(IndexRow.generation.desc())
-    .limit(1)
-)
+_HIGHEST = "SELECT index_id, generation, model, dimension, shards FROM indexes ORDER BY generation DESC LIMIT 1"
 
 
 async def keep(session: AsyncSession, fact: IndexActivated) -> None:

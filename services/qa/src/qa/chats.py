@@ -5,37 +5,36 @@ from datetime import datetime
 from uuid import UUID
 
 from contracts.questions import Chat, ChatMessage, ChatWithMessages, Feedback, Source
-from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, any_, bindparam, delete, exists, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, delete, exists, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from qa import tables
 from qa.errors import ChatNotFound, MessageNotFound
 from qa.statements import Statements
-from qa.tables import ChatSession, SearchableDocument
+from qa.tables import ChatSession
 
 TITLE_LENGTH = 80
 
 
 async def previous_question(statements: Statements, owner: UUID, chat: UUID) -> str | None:
     """The last question asked in the chat, if any. Raises `ChatNotFound`."""
-    rows = await statements.rows(_PREVIOUS, {"owner": owner, "chat": chat})
+    rows = await statements.rows(_PREVIOUS, chat, owner)
     if not rows:
         raise ChatNotFound(chat)
-    previous: str | None = rows[0].previous
+    previous: str | None = rows[0]["previous"]
     return previous
 
 
 async def foreign_document(statements: Statements, owner: UUID, documents: Collection[UUID]) -> UUID | None:
     """One of the documents that does not answer for this owner, if there is one."""
-    rows = await statements.rows(_ANSWERING, {"owner": owner, "documents": sorted(documents)})
-    found = {row.document_id for row in rows}
+    rows = await statements.rows(_ANSWERING, owner, list(documents))
+    found = {row["document_id"] for row in rows}
     return next((item for item in documents if item not in found), None)
 
 
-async def drop_place(session: AsyncSession, answer_id: UUID) -> None:
+async def drop_place(statements: Statements, answer_id: UUID) -> None:
     """Give up the place of an answer that will not come."""
-    message = tables.ChatMessage
-    await session.execute(delete(message).where(message.id == answer_id, message.running))
+    await statements.rows(_DROP_PLACE, answer_id)
 
 
 async def list_chats(
@@ -178,21 +177,13 @@ def _as_feedback(row: tables.ChatMessage) -> Feedback | None:
     return Feedback(rating="up" if row.rating == "up" else "down", comment=row.comment)
 
 
-_PREVIOUS = (
-    select(
-        select(tables.ChatMessage.content)
-        .where(tables.ChatMessage.session_id == ChatSession.id, tables.ChatMessage.role == "user")
-        .order_by(tables.ChatMessage.id.desc())
-        .limit(1)
-        .correlate(ChatSession)
-        .scalar_subquery()
-        .label("previous")
-    )
-    .select_from(ChatSession)
-    .where(ChatSession.id == bindparam("chat"), ChatSession.owner_id == bindparam("owner"))
-)
+_PREVIOUS = """
+    SELECT (
+        SELECT content FROM chat_messages WHERE session_id = chat_sessions.id AND role = 'user' ORDER BY id DESC LIMIT 1
+    ) AS previous
+    FROM chat_sessions WHERE id = $1 AND owner_id = $2
+"""
 
-_ANSWERING = select(SearchableDocument.document_id).where(
-    SearchableDocument.owner_id == bindparam("owner"),
-    SearchableDocument.document_id == any_(bindparam("documents", type_=ARRAY(Uuid()))),
-)
+_ANSWERING = "SELECT document_id FROM searchable_documents WHERE owner_id = $1 AND document_id = ANY($2::uuid[])"
+
+_DROP_PLACE = "DELETE FROM chat_messages WHERE id = $1 AND running"

@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
-
-from sqlalchemy import ARRAY, BigInteger, Float, Integer, Row, Text, Uuid, bindparam, text
 
 from qa.evidence import RARE_AT_LEAST, RARE_SHARE, TextHit, Word, rare_words
 from qa.passages import PassageId, Scope
-from qa.statements import Statements
+from qa.statements import Row, Statements
 from qa.tables import OWNER_WORD, TEXT_SEARCH
 
 # How many passages one search ranks at most; words are taken into it, the rarest first, until they would be more.
@@ -45,27 +42,27 @@ class FullText:
         return TextFindings(words=words, passages=passages, hits=hits)
 
     async def _count(self, question: str, owner: UUID) -> tuple[list[Word], int]:
-        rows = await self._statements.rows(_WORDS, {**_ASKED, "question": question, "owner": str(owner)})
-        words = [Word(row.stem, row.holders) for row in rows]
-        return words, rows[0].passages if rows else 0
+        rows = await self._statements.rows(_WORDS, question, owner)
+        words = [Word(row["stem"], row["holders"]) for row in rows]
+        return words, rows[0]["passages"] if rows else 0
 
     async def _find(self, words: Sequence[Word], chosen: Sequence[Word], scope: Scope, limit: int) -> list[TextHit]:
-        values = {
-            "owner": scope.owner,
-            "search": f"{_quoted(OWNER_WORD + str(scope.owner))} & ({_any_of(chosen)})",
-            "ranked_by": _any_of(chosen),
-            "stems": [word.stem for word in words],
-            "excluded": sorted(scope.excluded),
-            "asked": None if scope.documents is None else sorted(scope.documents),
-            "ranked": RANKED,
-            "limit": limit,
-        }
-        rows = await self._statements.rows(_PASSAGES, values)
+        sought = _any_of(chosen)
+        rows = await self._statements.rows(
+            _PASSAGES,
+            scope.owner,
+            f"{_quoted(OWNER_WORD + str(scope.owner))} & ({sought})",
+            sought,
+            [word.stem for word in words],
+            list(scope.excluded),
+            None if scope.documents is None else list(scope.documents),
+            limit,
+        )
         return [_hit(row) for row in rows]
 
 
-def _hit(row: Row[Any]) -> TextHit:
-    return TextHit(PassageId(row.document_id, row.version, row.ordinal), frozenset(row.found), row.rank)
+def _hit(row: Row) -> TextHit:
+    return TextHit(PassageId(row["document_id"], row["version"], row["ordinal"]), frozenset(row["found"]), row["rank"])
 
 
 def _choose(rare: Sequence[Word]) -> list[Word]:
@@ -90,74 +87,42 @@ def _quoted(stem: str) -> str:
     return f"'{escaped}'"
 
 
-_ASKED = {
-    "configuration": TEXT_SEARCH,
-    "owner_word": OWNER_WORD,
-    "most_words": WORDS,
-    "share": RARE_SHARE,
-    "at_least": RARE_AT_LEAST,
-}
-
-_WORDS = (
-    text(r"""
+# $1 the question, $2 the owner.
+_WORDS = rf"""
     WITH owned AS MATERIALIZED (
-        SELECT coalesce(sum(chunk_count), 0) AS passages FROM searchable_documents
-        WHERE owner_id = CAST(:owner AS uuid)
+        SELECT coalesce(sum(chunk_count), 0) AS passages FROM searchable_documents WHERE owner_id = $2::uuid
     ), words AS (
         SELECT stem, '''' || replace(replace(stem, '\', '\\'), '''', '''''') || '''' AS quoted
-        FROM unnest(tsvector_to_array(to_tsvector(CAST(:configuration AS regconfig), :question))) AS stem
-        ORDER BY length(stem) DESC LIMIT :most_words
+        FROM unnest(tsvector_to_array(to_tsvector('{TEXT_SEARCH}'::regconfig, $1::text))) AS stem
+        ORDER BY length(stem) DESC LIMIT {WORDS}
     )
     SELECT stem,
            (SELECT count(*) FROM (
                SELECT FROM passages
-               WHERE search @@ CAST('''' || :owner_word || :owner || ''' & ' || quoted AS tsquery)
-                 AND owner_id = CAST(:owner AS uuid)
+               WHERE search @@ ('''{OWNER_WORD}' || $2::uuid || ''' & ' || quoted)::tsquery AND owner_id = $2
                -- One more than a rare word may have: how common the others are does not matter.
-               LIMIT greatest(:at_least, ceil(:share * owned.passages)) + 1) AS holders) AS holders,
+               LIMIT greatest({RARE_AT_LEAST}, ceil({RARE_SHARE} * owned.passages)) + 1) AS holders) AS holders,
            owned.passages
     FROM words, owned
-    """)
-    .bindparams(
-        bindparam("configuration", type_=Text()),
-        bindparam("question", type_=Text()),
-        bindparam("owner_word", type_=Text()),
-        bindparam("owner", type_=Text()),
-        bindparam("most_words", type_=Integer()),
-        bindparam("share", type_=Float()),
-        bindparam("at_least", type_=Integer()),
-    )
-    .columns(stem=Text(), holders=BigInteger(), passages=BigInteger())
-)
+"""  # noqa: S608 - constants of ours
 
-_PASSAGES = (
-    text("""
+# $1 the owner, $2 what to search for, $3 what to rank by, $4 the question's stems, $5 the excluded documents, $6 those
+# asked for, $7 how many.
+_PASSAGES = f"""
     SELECT best.document_id, best.version, best.ordinal, best.rank,
-           ARRAY(SELECT unnest(tsvector_to_array(best.search)) INTERSECT SELECT unnest(:stems)) AS found
+           ARRAY(SELECT unnest(tsvector_to_array(best.search)) INTERSECT SELECT unnest($4::text[])) AS found
     FROM (
-        SELECT held.*, ts_rank(held.search, CAST(:ranked_by AS tsquery)) AS rank
+        SELECT held.*, ts_rank(held.search, $3::tsquery) AS rank
         FROM (
             SELECT p.document_id, p.version, p.ordinal, p.search
             FROM passages p
             JOIN searchable_documents d ON d.document_id = p.document_id AND d.version = p.version
-            WHERE p.search @@ CAST(:search AS tsquery)
-              AND p.owner_id = :owner AND d.owner_id = :owner
-              AND p.document_id <> ALL(:excluded)
-              AND (:asked IS NULL OR p.document_id = ANY(:asked))
-            LIMIT :ranked
+            WHERE p.search @@ $2::tsquery
+              AND p.owner_id = $1 AND d.owner_id = $1
+              AND p.document_id <> ALL($5::uuid[])
+              AND ($6::uuid[] IS NULL OR p.document_id = ANY($6))
+            LIMIT {RANKED}
         ) AS held
-        ORDER BY rank DESC LIMIT :limit
+        ORDER BY rank DESC LIMIT $7
     ) AS best
-    """)
-    .bindparams(
-        bindparam("stems", type_=ARRAY(Text())),
-        bindparam("ranked_by", type_=Text()),
-        bindparam("search", type_=Text()),
-        bindparam("owner", type_=Uuid()),
-        bindparam("excluded", type_=ARRAY(Uuid())),
-        bindparam("asked", type_=ARRAY(Uuid())),
-        bindparam("ranked", type_=Integer()),
-        bindparam("limit", type_=Integer()),
-    )
-    .columns(document_id=Uuid(), version=Integer(), ordinal=Integer(), rank=Float(), found=ARRAY(Text()))
-)
+"""  # noqa: S608 - a constant of ours

@@ -114,7 +114,7 @@ def questions(
 ) -> Questions:
     """Everything that the routes call."""
     search = Search(statements, retrieve)
-    keep = Keep(statements, sessions)
+    keep = Keep(statements)
     return Questions(
         sessions=sessions,
         ask=Ask(statements, search=search, keep=keep, write=Write(keep, speaker), running=running),

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ARRAY, Double, Integer, Text, Uuid, bindparam, text
-
 from qa.fusing import Fused
 from qa.passages import Passage, PassageId, Scope
 from qa.statements import Statements
@@ -23,64 +21,41 @@ class Passages:
         """
         if not found:
             return []
-        values = {
-            "documents": [item.id.document for item in found],
-            "versions": [item.id.version for item in found],
-            "ordinals": [item.id.ordinal for item in found],
-            "scores": [item.score for item in found],
-            "owner": scope.owner,
-            "excluded": sorted(scope.excluded),
-            "asked": None if scope.documents is None else sorted(scope.documents),
-            "limit": limit,
-        }
-        rows = await self._statements.rows(_READ, values)
+        rows = await self._statements.rows(
+            _READ,
+            [item.id.document for item in found],
+            [item.id.version for item in found],
+            [item.id.ordinal for item in found],
+            [item.score for item in found],
+            scope.owner,
+            list(scope.excluded),
+            None if scope.documents is None else list(scope.documents),
+            limit,
+        )
         return [
             Passage(
-                id=PassageId(row.document_id, row.version, row.ordinal),
-                filename=row.filename,
-                page=row.page,
-                start=row.starts_at,
-                end=row.ends_at,
-                text=row.text,
-                score=row.score,
+                id=PassageId(row["document_id"], row["version"], row["ordinal"]),
+                filename=row["filename"],
+                page=row["page"],
+                start=row["starts_at"],
+                end=row["ends_at"],
+                text=row["text"],
+                score=row["score"],
             )
             for row in rows
         ]
 
 
-_READ = (
-    text("""
+_READ = """
     SELECT p.document_id, p.version, p.ordinal, d.filename, p.page, p.starts_at, p.ends_at, p.text, found.score
-    FROM unnest(:documents, :versions, :ordinals, :scores)
+    FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::float8[])
          WITH ORDINALITY AS found (document_id, version, ordinal, score, place)
     JOIN searchable_documents d
-      ON d.document_id = found.document_id AND d.version = found.version AND d.owner_id = :owner
+      ON d.document_id = found.document_id AND d.version = found.version AND d.owner_id = $5
     JOIN passages p
       ON p.document_id = found.document_id AND p.version = found.version AND p.ordinal = found.ordinal
-     AND p.owner_id = :owner
-    WHERE d.document_id <> ALL(:excluded) AND (:asked IS NULL OR d.document_id = ANY(:asked))
+     AND p.owner_id = $5
+    WHERE d.document_id <> ALL($6::uuid[]) AND ($7::uuid[] IS NULL OR d.document_id = ANY($7))
     ORDER BY found.place
-    LIMIT :limit
-""")
-    .bindparams(
-        bindparam("documents", type_=ARRAY(Uuid())),
-        bindparam("versions", type_=ARRAY(Integer())),
-        bindparam("ordinals", type_=ARRAY(Integer())),
-        bindparam("scores", type_=ARRAY(Double())),
-        bindparam("owner", type_=Uuid()),
-        bindparam("excluded", type_=ARRAY(Uuid())),
-        bindparam("asked", type_=ARRAY(Uuid())),
-        bindparam("limit", type_=Integer()),
-    )
-    .columns(
-        document_id=Uuid(),
-        version=Integer(),
-        ordinal=Integer(),
-        filename=Text(),
-        page=Integer(),
-        starts_at=Integer(),
-        ends_at=Integer(),
-        text=Text(),
-        score=Double(),
-    )
-)
+    LIMIT $8
+"""
