@@ -1,12 +1,11 @@
 """Embedding one batch: read, embed, write to every index that must have it; then say how far the version is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
-from chassis.database import Sessions, reads_of
 from chassis.failures import Transient
+from chassis.transactions import Transactions
 from contracts.chunks_file import Chunk
 from contracts.facts import DocumentEmbedded, DocumentEmbeddingProgressed
 from messaging.fences import Fence
@@ -20,67 +19,60 @@ from embedder import indexes, repository
 from embedder.chunk_files import ChunkFiles
 from embedder.indexes import IndexSpec
 from embedder.models_in_use import ModelsInUse
-from embedder.repository import Advance, Embedded, Piece
+from embedder.repository import Advance, Embedded, Piece, Run, Target
 from embedder.shards import Shards
 from embedder.side_by_side import side_by_side
-from embedder.tables import EmbeddingRun
+from embedder.together import Together
 
 INDEX_CHANGED = "index.changed"
 NO_INDEX = "index.unavailable"
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is to be embedded, and every index that must have it."""
-
-    run: EmbeddingRun
-    indexes: Sequence[IndexSpec]
 
 
 class EmbedBatch:
     """Embeds a batch with each model that an index needs, once."""
 
     def __init__(
-        self, sessions: Sessions, *, files: ChunkFiles, models: ModelsInUse, shards: Shards, outbox: Outbox
+        self, transactions: Transactions, *, files: ChunkFiles, models: ModelsInUse, shards: Shards, outbox: Outbox
     ) -> None:
-        self._reads = reads_of(sessions)
+        self._transactions = transactions
         self._files = files
         self._models = models
         self._shards = shards
         self._outbox = outbox
+        self._targets: Together[tuple[UUID, int], Target] = Together()
 
     async def __call__(self, job: Job) -> Finish:
         """Writes the vectors to Chroma; the final transaction keeps them and says what there is to say."""
-        target = await self._target(UUID(job.subject), job.version)
+        document, version = UUID(job.subject), job.version
+        target = await self._targets.get((document, version), lambda: self._target(document, version))
         chunks = await self._files.batch(target.run, job.part)
         by_index = await self._embed(chunks, target.indexes)
         await self._write(target, by_index)
 
         async def finish(session: AsyncSession, fence: Fence) -> None:
-            written = await self._still_all(session, by_index)
-            for index in written:
-                await repository.keep(session, index.index_id, UUID(job.subject), job.version, by_index[index.index_id])
-            now = await repository.advance(session, UUID(job.subject), job.version, chunks=len(chunks))
+            await indexes.hold(session)
+            now = await repository.advance(session, document, version, by_index, chunks=len(chunks))
             if now is None:
-                raise Transient("processing.superseded", "The version is not to be embedded any more.")
-            await self._tell(session, fence, target.run, now, written)
+                raise _superseded()
+            if not by_index.keys() >= set(now.wanted):
+                raise Transient(INDEX_CHANGED, "Another index is being built since: the batch is embedded again.")
+            self._tell(session, fence, target.run, now)
 
         return finish
 
-    async def embed_again(self, run: EmbeddingRun, batch: int, index: IndexSpec) -> list[Embedded]:
+    async def embed_again(self, run: Run, batch: int, index: IndexSpec) -> list[Embedded]:
         """The vectors of a batch with the model of one index."""
         chunks = await self._files.batch(run, batch)
         return (await self._embed(chunks, [index]))[index.index_id]
 
     async def _target(self, document: UUID, version: int) -> Target:
-        async with self._reads() as session:
-            run = await repository.run(session, document, version)
-            wanted = await indexes.written(session)
-        if run is None:
-            raise Transient("processing.superseded", "The version is not to be embedded any more.")
-        if not wanted:
+        async with self._transactions.driver() as driver:
+            target = await repository.target(driver, document, version)
+        if target is None:
+            raise _superseded()
+        if not target.indexes:
             raise Transient(NO_INDEX, "There is no index yet.")
-        return Target(run, wanted)
+        return target
 
     async def _embed(self, chunks: Sequence[Chunk], wanted: Sequence[IndexSpec]) -> dict[str, list[Embedded]]:
         texts = [chunk.text for chunk in chunks]
@@ -98,19 +90,10 @@ class EmbedBatch:
             for index in target.indexes
         )
 
-    async def _still_all(self, session: AsyncSession, by_index: dict[str, list[Embedded]]) -> list[IndexSpec]:
-        """The indexes that must have the batch, if it was written to all of them."""
-        wanted = await indexes.hold(session)
-        if any(index.index_id not in by_index for index in wanted):
-            raise Transient(INDEX_CHANGED, "Another index is being built since: the batch is embedded again.")
-        return wanted
-
-    async def _tell(
-        self, session: AsyncSession, fence: Fence, run: EmbeddingRun, now: Advance, written: Sequence[IndexSpec]
-    ) -> None:
+    def _tell(self, session: AsyncSession, fence: Fence, run: Run, now: Advance) -> None:
         """The one that reads `done = total` says `embedded`; the others tell, at most once a second, how far it is."""
         if now.done == now.total:
-            said = await embedded_fact(session, run, written)
+            said = embedded_fact(run, now.complete)
             self._outbox.add(session, said)
             fence.conclude(said)
         elif now.tell:
@@ -128,9 +111,8 @@ class EmbedBatch:
             )
 
 
-async def embedded_fact(session: AsyncSession, run: EmbeddingRun, written: Sequence[IndexSpec]) -> DocumentEmbedded:
-    """That all of its vectors are stored, and in which of the indexes that new vectors are `written` to."""
-    complete = await repository.complete_in(session, run)
+def embedded_fact(run: Run, complete: Sequence[str]) -> DocumentEmbedded:
+    """That all of its vectors are stored, and in which indexes."""
     return DocumentEmbedded(
         document_id=run.document_id,
         owner_id=run.owner_id,
@@ -140,8 +122,12 @@ async def embedded_fact(session: AsyncSession, run: EmbeddingRun, written: Seque
         chunk_count=run.chunk_count,
         pages=run.pages,
         chunks_sha256=run.chunks_sha256,
-        indexes=tuple(index.index_id for index in written if index.index_id in complete or not run.chunk_count),
+        indexes=tuple(complete),
     )
+
+
+def _superseded() -> Transient:
+    return Transient("processing.superseded", "The version is not to be embedded any more.")
 
 
 def _embedded(chunks: Sequence[Chunk], vectors: NDArray[np.float32]) -> list[Embedded]:

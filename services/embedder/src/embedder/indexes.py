@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from secrets import token_hex
 
+from chassis.transactions import driver_of
 from contracts.facts import IndexActivated
 from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -64,11 +65,13 @@ async def written(session: AsyncSession) -> list[IndexSpec]:
     return [index for index in await existing(session) if index.state in (ACTIVE, BUILDING)]
 
 
-async def hold(session: AsyncSession) -> list[IndexSpec]:
-    """The same, and no index begins, is activated or retires until the transaction ends."""
-    # Two statements: the second one sees what was decided while the first one waited.
-    await session.execute(text("SELECT FROM vector_indexes ORDER BY generation FOR SHARE"))
-    return await written(session)
+async def hold(session: AsyncSession) -> None:
+    """No index begins, is activated or retires until the transaction ends.
+
+    Which ones there are is asked in another statement after this one: it sees what was decided while this one waited.
+    """
+    driver = await driver_of(session)
+    await driver.execute("SELECT FROM vector_indexes ORDER BY generation FOR SHARE")
 
 
 async def decide(session: AsyncSession) -> list[IndexSpec]:

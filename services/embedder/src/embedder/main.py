@@ -11,6 +11,7 @@ from chassis.database import Sessions, check_of, create_engine, create_sessions
 from chassis.objects import ObjectStore, open_store
 from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
+from chassis.transactions import Transactions
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
 from fastapi import FastAPI
@@ -54,7 +55,7 @@ class Parts:
     keeper: IndexKeeper
 
     @classmethod
-    def of(cls, settings: EmbedderSettings, sessions: Sessions, store: ObjectStore) -> Self:
+    def of(cls, settings: EmbedderSettings, sessions: Sessions, transactions: Transactions, store: ObjectStore) -> Self:
         outbox = Outbox(settings.service)
         chroma = Chroma(settings.chroma_url, timeout=settings.chroma_timeout)
         shards = Shards(chroma)
@@ -73,7 +74,7 @@ class Parts:
             chroma=chroma,
             shards=shards,
             models=models,
-            embed=EmbedBatch(sessions, files=ChunkFiles(store), models=models, shards=shards, outbox=outbox),
+            embed=EmbedBatch(transactions, files=ChunkFiles(store), models=models, shards=shards, outbox=outbox),
             build=build,
             keeper=IndexKeeper(
                 sessions, settings=settings, shards=shards, build=build, outbox=outbox, count=settings.shards
@@ -108,8 +109,9 @@ def create_app(settings: EmbedderSettings) -> FastAPI:
     telemetry.configure(settings)
     engine = create_engine(settings, pool_size=10, max_overflow=20)
     sessions = create_sessions(engine)
+    transactions = Transactions(engine, sessions)
     store = open_store(settings)
-    parts = Parts.of(settings, sessions, store)
+    parts = Parts.of(settings, sessions, transactions, store)
     delivery = Delivery(
         settings.service,
         settings,
@@ -128,6 +130,7 @@ def create_app(settings: EmbedderSettings) -> FastAPI:
                 yield
         finally:
             await parts.close()
+            await transactions.close()
             await engine.dispose()
 
     app = create_web_app(

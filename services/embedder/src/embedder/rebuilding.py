@@ -16,10 +16,9 @@ from embedder.chroma import MOST_RECORDS
 from embedder.embedding import EmbedBatch
 from embedder.indexes import ACTIVE, BUILDING, IndexSpec
 from embedder.orders import RebuildOrder
-from embedder.repository import Embedded, Piece, Place
+from embedder.repository import Embedded, Piece, Place, Run
 from embedder.shards import Shards
 from embedder.side_by_side import side_by_side
-from embedder.tables import EmbeddingRun
 
 BYTES_AT_ONCE = 4 * 1024 * 1024
 """Of vectors, in memory and in one transaction: up to a thousand of the local model's."""
@@ -104,7 +103,8 @@ class RebuildDocument:
             shared = await fences.share(session, [piece.document for piece in pieces])
             late = [piece for piece in pieces if shared[str(piece.document)].is_too_late(piece.version)]
             in_time = [piece for piece in pieces if piece not in late]
-            wanted = target.index_id in {index.index_id for index in await indexes.hold(session)}
+            await indexes.hold(session)
+            wanted = target.index_id in {index.index_id for index in await indexes.written(session)}
             for piece in in_time if wanted else ():
                 if source.same_vectors(target):
                     await repository.copy(session, piece, source=source.index_id, target=target.index_id)
@@ -126,7 +126,7 @@ class RebuildDocument:
             if not await self._keep([piece], source=source, target=target):
                 return
 
-    async def _batch_again(self, run: EmbeddingRun, lacking: Sequence[Embedded], target: IndexSpec) -> Piece:
+    async def _batch_again(self, run: Run, lacking: Sequence[Embedded], target: IndexSpec) -> Piece:
         """The batch of the first chunk that is lacking, as far as it is, with the target's model."""
         number = lacking[0].ordinal // BATCH
         wanted = {one.ordinal for one in lacking}

@@ -1,19 +1,44 @@
 """Runs and embeddings, in the words of the use cases."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 from uuid import UUID
 
+from chassis.transactions import Driver, driver_of
 from contracts.chunks_file import BATCH
 from contracts.facts import DocumentChunked
 from contracts.index import chunk_id
 from messaging.tables import JobRow
 from sqlalchemy import CursorResult, bindparam, delete, exists, func, inspect, select, text, tuple_
-from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, INTEGER, insert
+from sqlalchemy.dialects.postgresql import ARRAY, INTEGER
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from embedder.indexes import IndexSpec
 from embedder.tables import DocumentEmbedding, EmbeddingRun
+
+
+@dataclass(frozen=True)
+class Run:
+    """A version that is, or is being, embedded: `total` batches, from the chunks file of that attempt."""
+
+    document_id: UUID
+    version: int
+    owner_id: UUID
+    attempt: int
+    round: int
+    pages: int | None
+    chunk_count: int
+    chunks_sha256: str
+    total: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be embedded, and every index that must have it."""
+
+    run: Run
+    indexes: Sequence[IndexSpec]
 
 
 @dataclass(frozen=True)
@@ -50,12 +75,18 @@ class Place:
 
 @dataclass(frozen=True)
 class Advance:
-    """How far a version is after one more batch; `tell` if nobody was told within the last second."""
+    """How far a version is after one more batch; `tell` if nobody was told within the last second.
+
+    `wanted` are the indexes that must have the batch; after the last one, those of them that are `complete` have every
+    chunk of the version.
+    """
 
     done: int
     total: int
     embedded_count: int
     tell: bool
+    wanted: Sequence[str]
+    complete: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -66,19 +97,51 @@ class Erased:
     runs: int
 
 
-_KEEP = text("""
+_RUN = ", ".join(field.name for field in fields(Run))
+_INDEX = ", ".join(field.name for field in fields(IndexSpec))
+
+_BEGIN_RUN = f"""
+    INSERT INTO embedding_runs ({_RUN}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    ON CONFLICT DO NOTHING RETURNING true
+"""  # noqa: S608 - constants of ours
+
+_RUNS = f"SELECT {_RUN} FROM embedding_runs WHERE document_id = $1 ORDER BY version DESC"  # noqa: S608 - constants of ours
+
+# A row for each index; without any index one row, which names none.
+_TARGET = f"""
+    SELECT {_RUN}, {_INDEX}
+    FROM embedding_runs LEFT JOIN vector_indexes ON state IN ('active', 'building')
+    WHERE document_id = $1 AND version = $2 ORDER BY generation DESC
+"""  # noqa: S608 - constants of ours
+
+_NEW = """
     INSERT INTO document_embeddings (index_id, document_id, version, ordinal, page, embedding_id, vector)
-    SELECT :index_id, :document_id, :version, new.ordinal, NULLIF(new.page, 0),
-           CAST(:document_id AS text) || ':' || CAST(:version AS text) || ':' || new.ordinal, new.vector
-    FROM unnest(:ordinals, :pages, :vectors) AS new(ordinal, page, vector)
-    ON CONFLICT DO NOTHING
-""").bindparams(
-    bindparam("document_id", type_=EmbeddingRun.document_id.type),
-    bindparam("version", type_=INTEGER),
-    bindparam("ordinals", type_=ARRAY(INTEGER)),
-    bindparam("pages", type_=ARRAY(INTEGER)),
-    bindparam("vectors", type_=ARRAY(BYTEA)),
-)
+    SELECT new.index_id, $1::uuid, $2::int, new.ordinal, new.page, concat_ws(':', $1, $2, new.ordinal), new.vector
+    FROM unnest($3::text[], $4::int[], $5::int[], $6::bytea[]) AS new(index_id, ordinal, page, vector)
+"""
+
+_KEEP = f"{_NEW} ON CONFLICT DO NOTHING"
+
+# All batches of a document lock its fence before this: what those before it have kept is seen, and `kept` is the rest.
+_ADVANCE = f"""
+    WITH wanted AS (
+        SELECT index_id, generation FROM vector_indexes WHERE state IN ('active', 'building')
+    ), kept AS (
+        {_NEW} WHERE new.index_id IN (SELECT index_id FROM wanted) ON CONFLICT DO NOTHING RETURNING index_id
+    ), run AS (
+        UPDATE embedding_runs SET done = done + 1, embedded_count = embedded_count + $7,
+            progressed_at = CASE WHEN progressed_at > now() - interval '1 second' THEN progressed_at ELSE now() END
+        WHERE document_id = $1 AND version = $2 RETURNING *
+    )
+    SELECT done, total, embedded_count, progressed_at = now() AS tell,
+        ARRAY(SELECT index_id FROM wanted ORDER BY generation DESC) AS wanted,
+        CASE WHEN done < total THEN '{{}}' ELSE ARRAY(
+            SELECT index_id FROM wanted JOIN (
+                SELECT index_id FROM document_embeddings WHERE document_id = $1 AND version = $2
+                UNION ALL SELECT index_id FROM kept) AS there USING (index_id)
+            GROUP BY index_id, generation HAVING count(*) >= run.chunk_count ORDER BY generation DESC) END AS complete
+    FROM run
+"""  # noqa: S608 - constants of ours
 
 # The fence's conditions are those of `is_too_late`; whoever writes looks at it again, locked.
 _LACKING = text("""
@@ -103,79 +166,55 @@ _COPY = text("""
     bindparam("document_id", type_=EmbeddingRun.document_id.type), bindparam("ordinals", type_=ARRAY(INTEGER))
 )
 
-_ADVANCE = text("""
-    UPDATE embedding_runs SET done = done + 1, embedded_count = embedded_count + :chunks,
-        progressed_at = CASE WHEN progressed_at > now() - interval '1 second' THEN progressed_at ELSE now() END
-    WHERE document_id = :document_id AND version = :version
-    RETURNING done, total, embedded_count, progressed_at = now() AS tell
-""").bindparams(bindparam("document_id", type_=EmbeddingRun.document_id.type))
 
-
-async def begin_run(session: AsyncSession, fact: DocumentChunked) -> EmbeddingRun | None:
+async def begin_run(session: AsyncSession, fact: DocumentChunked) -> Run | None:
     """The run of a version that was not known; None if it is."""
-    return await session.scalar(
-        insert(EmbeddingRun)
-        .values(
-            document_id=fact.document_id,
-            version=fact.version,
-            owner_id=fact.owner_id,
-            attempt=fact.attempt,
-            round=fact.round,
-            pages=fact.pages,
-            chunk_count=fact.chunk_count,
-            chunks_sha256=fact.chunks_sha256,
-            total=-(-fact.chunk_count // BATCH),
-        )
-        .on_conflict_do_nothing()
-        .returning(EmbeddingRun)
+    run = Run(
+        document_id=fact.document_id,
+        version=fact.version,
+        owner_id=fact.owner_id,
+        attempt=fact.attempt,
+        round=fact.round,
+        pages=fact.pages,
+        chunk_count=fact.chunk_count,
+        chunks_sha256=fact.chunks_sha256,
+        total=-(-fact.chunk_count // BATCH),
     )
+    driver = await driver_of(session)
+    return run if await driver.fetchval(_BEGIN_RUN, *astuple(run)) else None
 
 
-async def run(session: AsyncSession, document: UUID, version: int) -> EmbeddingRun | None:
-    return await session.get(EmbeddingRun, (document, version), populate_existing=True)
+async def target(driver: Driver, document: UUID, version: int) -> Target | None:
+    """A version and the indexes that new vectors must be in, the newest first; None if it has no run."""
+    rows = await driver.fetch(_TARGET, document, version)
+    if not rows:
+        return None
+    width = len(fields(Run))
+    indexes = [IndexSpec(*row[width:]) for row in rows if row["index_id"] is not None]
+    return Target(Run(*rows[0][:width]), indexes)
 
 
-async def runs(session: AsyncSession, document: UUID) -> Sequence[EmbeddingRun]:
+async def runs(session: AsyncSession, document: UUID) -> Sequence[Run]:
     """Every version of a document that is here, the newest first."""
-    return (
-        await session.scalars(
-            select(EmbeddingRun).where(EmbeddingRun.document_id == document).order_by(EmbeddingRun.version.desc())
-        )
-    ).all()
+    driver = await driver_of(session)
+    return [Run(*row) for row in await driver.fetch(_RUNS, document)]
 
 
 async def keep(
     session: AsyncSession, index_id: str, document: UUID, version: int, embedded: Sequence[Embedded]
 ) -> None:
     """Keep these vectors; those that are kept already stay as they are."""
-    values = {
-        "index_id": index_id,
-        "document_id": document,
-        "version": version,
-        "ordinals": [one.ordinal for one in embedded],
-        "pages": [one.page or 0 for one in embedded],
-        "vectors": [one.vector for one in embedded],
-    }
-    await session.execute(_KEEP, values)
+    driver = await driver_of(session)
+    await driver.execute(_KEEP, document, version, *_columns({index_id: embedded}))
 
 
-async def advance(session: AsyncSession, document: UUID, version: int, *, chunks: int) -> Advance | None:
-    """One more batch is done; None if the run is gone."""
-    row = (
-        await session.execute(_ADVANCE, {"document_id": document, "version": version, "chunks": chunks})
-    ).one_or_none()
-    return Advance(*row) if row is not None else None
-
-
-async def complete_in(session: AsyncSession, one: EmbeddingRun) -> set[str]:
-    """The indexes that hold every chunk of the version."""
-    rows = await session.scalars(
-        select(DocumentEmbedding.index_id)
-        .where(DocumentEmbedding.document_id == one.document_id, DocumentEmbedding.version == one.version)
-        .group_by(DocumentEmbedding.index_id)
-        .having(func.count() >= one.chunk_count)
-    )
-    return set(rows)
+async def advance(
+    session: AsyncSession, document: UUID, version: int, by_index: Mapping[str, Sequence[Embedded]], *, chunks: int
+) -> Advance | None:
+    """One more batch is done, and its vectors are kept for all indexes that must have it; None if the run is gone."""
+    driver = await driver_of(session)
+    row = await driver.fetchrow(_ADVANCE, document, version, *_columns(by_index), chunks)
+    return Advance(**row) if row is not None else None
 
 
 async def lacking(
@@ -263,6 +302,17 @@ async def owners_at_work(session: AsyncSession, kind: str) -> list[UUID]:
     """Whose documents somebody may be writing for at this moment."""
     live = (JobRow.kind == kind, JobRow.state == "running", JobRow.lease_until > func.clock_timestamp())
     return [UUID(owner) for owner in await session.scalars(select(JobRow.owner).where(*live).distinct())]
+
+
+def _columns(by_index: Mapping[str, Sequence[Embedded]]) -> tuple[list[str], list[int], list[int | None], list[bytes]]:
+    """Index, ordinal, page and vector of each, as arrays."""
+    rows = [(index_id, one) for index_id, embedded in by_index.items() for one in embedded]
+    return (
+        [index_id for index_id, _ in rows],
+        [one.ordinal for _, one in rows],
+        [one.page for _, one in rows],
+        [one.vector for _, one in rows],
+    )
 
 
 async def _rowcount(session: AsyncSession, statement: Any) -> int:

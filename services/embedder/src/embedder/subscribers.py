@@ -46,8 +46,8 @@ class Subscribers:
         if run is None:
             return
         if not run.total:
-            said = await embedded_fact(session, run, await indexes.written(session))
-            self._stage.conclude(session, fence, said)
+            written = [index.index_id for index in await indexes.written(session)]
+            self._stage.conclude(session, fence, embedded_fact(run, written))
         batches = range(run.total)
         for start in range(0, run.total, JOBS_AT_ONCE):
             await jobs.add_many(

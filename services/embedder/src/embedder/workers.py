@@ -41,8 +41,8 @@ class Embed(Work):
 
     async def give_up(self, session: AsyncSession, fence: Fence, job: Job, failure: Failure) -> None:
         """One batch that cannot be embedded is a version that cannot; the other batches are dropped."""
-        run = await repository.run(session, UUID(job.subject), job.version)
-        asked = run.round if run is not None else 0
+        of = await repository.runs(session, UUID(job.subject))
+        asked = next((run.round for run in of if run.version == job.version), 0)
         await self._stage.fail(session, fence, job, failure, asked=asked)
 
     async def erase_late(self, job: Job) -> None:
