@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import ClassVar, Protocol, Self
 
 from chassis.database import Sessions
-from chassis.transactions import Transactions
+from chassis.transactions import Transactions, driver_of
 from messaging import taking
 from messaging.finishing import Act, Ending, end
 from messaging.jobs import Job
@@ -38,7 +38,7 @@ class SlowWorker:
     async def take(cls, at_work: AtWork, kind: str | None = None) -> Self:
         work = at_work.work(kind or cls.usual)
         async with at_work.sessions.begin() as session:
-            (taken,), _ = await taking.take(session, kind=work.kind, lease=work.lease, most=1)
+            (taken,), _ = await taking.take(await driver_of(session), kind=work.kind, lease=work.lease, most=1)
         return cls(at_work, taken.job)
 
     async def lose_lease(self) -> None:
@@ -46,7 +46,7 @@ class SlowWorker:
         async with self.at_work.sessions.begin() as session:
             past = func.now() - timedelta(seconds=1)
             await session.execute(update(JobRow).where(JobRow.kind == self.job.kind).values(lease_until=past))
-            await taking.pulse(await session.connection(), [self.job.kind])
+            await taking.pulse(await driver_of(session), [self.job.kind])
 
     async def write(self) -> None:
         """Do the work, up to the final transaction."""
