@@ -5,9 +5,9 @@ from typing import Annotated, Protocol
 
 import httpx
 from cachetools import TTLCache
-from chassis.database import Sessions
 from chassis.identity import Caller, Verifier, bearer, token_invalid
 from chassis.problems import ProblemError, unavailable
+from chassis.transactions import Transactions
 from contracts.internal import ExchangedToken
 from contracts.tokens import KEY_PREFIX
 from fastapi import Depends, Request
@@ -65,10 +65,10 @@ class KeyExchange:
 class Callers:
     """Finds the caller of a request."""
 
-    def __init__(self, *, verifier: Verifier, keys: Exchange, reads: Sessions) -> None:
+    def __init__(self, *, verifier: Verifier, keys: Exchange, transactions: Transactions) -> None:
         self._verifier = verifier
         self._keys = keys
-        self._reads = reads
+        self._transactions = transactions
 
     async def verified(self, request: Request) -> Caller:
         """The caller by token alone; whoever uses it must see to closed accounts itself."""
@@ -80,8 +80,8 @@ class Callers:
     async def open(self, request: Request) -> Caller:
         """The same, if the account is open."""
         caller = await self.verified(request)
-        async with self._reads() as session:
-            await owners.refuse_closed(session, caller.user_id)
+        async with self._transactions.driver() as driver:
+            await owners.refuse_closed(driver, caller.user_id)
         return caller
 
 

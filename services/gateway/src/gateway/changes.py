@@ -2,27 +2,23 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from uuid import UUID
 
 import structlog
-from chassis.database import Sessions
+from chassis.database import is_transient
+from chassis.transactions import Transactions
 from messaging.listening import Listener
-from sqlalchemy import ARRAY, Row, Uuid, any_, bindparam, select
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.tables import STREAM_CHANNEL, OwnerRow
+from gateway.tables import STREAM_CHANNEL
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Columns and not objects, in one statement of always the same words: it is asked at every step of every document.
-_STATES = select(OwnerRow.id, OwnerRow.tag, OwnerRow.counter, OwnerRow.closed_at).where(
-    OwnerRow.id == any_(bindparam("owners", type_=ARRAY(Uuid())))
-)
+_STATES = "SELECT id, tag, counter, closed_at IS NOT NULL AS closed FROM owners WHERE id = ANY($1)"
+
+_MAKE = "INSERT INTO owners (id) VALUES ($1) ON CONFLICT DO NOTHING"
 
 EVERY = 1.0
 """A notification can be missed; a closed account is out of its streams within a second."""
@@ -48,9 +44,8 @@ class Watch:
 class Changes:
     """Watches owners for the streams of this process."""
 
-    def __init__(self, *, sessions: Sessions, reads: Sessions, listener: Listener) -> None:
-        self._sessions = sessions
-        self._reads = reads
+    def __init__(self, *, transactions: Transactions, listener: Listener) -> None:
+        self._transactions = transactions
         self._watches: defaultdict[UUID, set[Watch]] = defaultdict(set)
         self._notified: set[UUID] = set()
         self._stirred = asyncio.Event()
@@ -58,12 +53,12 @@ class Changes:
 
     async def read(self, owner: UUID) -> OwnerState:
         """The owner as it stands now; an owner never heard of gets its row."""
-        async with self._sessions.begin() as session:
-            found = await session.get(OwnerRow, owner)
-            if found is None:
-                await session.execute(insert(OwnerRow).values(id=owner).on_conflict_do_nothing())
-                found = await session.get_one(OwnerRow, owner)
-            return _state(found)
+        while True:
+            found = await self._look([owner])
+            if owner in found:
+                return found[owner]
+            async with self._transactions.driver() as driver:
+                await driver.execute(_MAKE, owner)
 
     @contextmanager
     def watch(self, owner: UUID, state: OwnerState) -> Iterator[Watch]:
@@ -89,7 +84,9 @@ class Changes:
                 continue
             try:
                 self._tell(await self._look(owners))
-            except (SQLAlchemyError, OSError, TimeoutError) as error:
+            except Exception as error:
+                if not is_transient(error):
+                    raise
                 log.warning("cannot look for changes", error=type(error).__name__)
                 await asyncio.sleep(EVERY)
 
@@ -103,10 +100,10 @@ class Changes:
         self._stirred.clear()
         return not self._notified
 
-    async def _look(self, owners: set[UUID]) -> Mapping[UUID, OwnerState]:
-        async with self._reads() as session:
-            rows = await session.execute(_STATES, {"owners": list(owners)})
-            return {row.id: _state(row) for row in rows}
+    async def _look(self, owners: Collection[UUID]) -> Mapping[UUID, OwnerState]:
+        async with self._transactions.driver() as driver:
+            rows = await driver.fetch(_STATES, owners)
+        return {row["id"]: OwnerState(row["tag"], row["counter"], row["closed"]) for row in rows}
 
     def _tell(self, states: Mapping[UUID, OwnerState]) -> None:
         for owner, state in states.items():
@@ -122,7 +119,3 @@ class Changes:
         elif (owner := UUID(payload)) in self._watches:
             self._notified.add(owner)
             self._stirred.set()
-
-
-def _state(row: OwnerRow | Row[UUID, str, int, datetime | None]) -> OwnerState:
-    return OwnerState(tag=row.tag, counter=row.counter, closed=row.closed_at is not None)

@@ -13,6 +13,7 @@ from chassis.identity import TokenVerifier
 from chassis.objects import ObjectStore, open_store
 from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
+from chassis.transactions import Transactions
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
 from fastapi import FastAPI
@@ -65,11 +66,12 @@ def create_app(settings: GatewaySettings, *, http: AsyncClient | None = None) ->
     engine = create_engine(settings)
     sessions = create_sessions(engine)
     reads = reads_of(sessions)
+    transactions = Transactions(engine, sessions)
     store = open_store(settings)
     outbox = Outbox(settings.service)
     http = http or create_client(settings)
     delivery = _delivery(settings, engine, sessions=sessions, store=store, outbox=outbox)
-    changes = Changes(sessions=sessions, reads=reads, listener=delivery.listener)
+    changes = Changes(transactions=transactions, listener=delivery.listener)
     counting = Counting(sessions=sessions)
 
     @asynccontextmanager
@@ -80,6 +82,7 @@ def create_app(settings: GatewaySettings, *, http: AsyncClient | None = None) ->
                 yield
         finally:
             await http.aclose()
+            await transactions.close()
             await engine.dispose()
 
     app = create_web_app(
@@ -98,17 +101,26 @@ def create_app(settings: GatewaySettings, *, http: AsyncClient | None = None) ->
     app.openapi = reference.describe(app)  # type: ignore[method-assign]
     reference.serve_assets(app)
     app.state.parts = _parts(
-        settings, app, sessions=sessions, reads=reads, store=store, outbox=outbox, http=http, changes=changes
+        settings,
+        app,
+        transactions,
+        sessions=sessions,
+        reads=reads,
+        store=store,
+        outbox=outbox,
+        http=http,
+        changes=changes,
     )
     verifier = TokenVerifier(f"{settings.auth_url}/.well-known/jwks.json", http)
     exchange = KeyExchange(http=http, auth_url=settings.auth_url)
-    app.state.callers = Callers(verifier=verifier, keys=exchange, reads=reads)
+    app.state.callers = Callers(verifier=verifier, keys=exchange, transactions=transactions)
     return app
 
 
 def _parts(
     settings: GatewaySettings,
     app: FastAPI,
+    transactions: Transactions,
     *,
     sessions: Sessions,
     reads: Sessions,
@@ -121,6 +133,7 @@ def _parts(
         settings=settings,
         reads=reads,
         upload=Upload(
+            transactions=transactions,
             sessions=sessions,
             store=store,
             outbox=outbox,
@@ -133,7 +146,7 @@ def _parts(
         make_raw_link=MakeRawLink(sessions=sessions, life=timedelta(seconds=settings.raw_link_seconds)),
         read_deletion=ReadDeletion(reads=reads),
         stream=Stream(
-            reads=reads,
+            transactions=transactions,
             changes=changes,
             heartbeat=settings.heartbeat_seconds,
             stopping=lambda: app.state.stopping,

@@ -1,11 +1,13 @@
 """How long a document took, stage by stage, as its timeline tells."""
 
+from datetime import datetime
+
 from chassis import metrics
+from chassis.transactions import driver_of
 from contracts.facts import DocumentChunked, DocumentEmbedded, DocumentReady, DocumentUploaded
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.tables import DocumentEventRow, DocumentRow
+from gateway.tables import DocumentRow
 
 STAGES = {
     "ingest": (DocumentUploaded.type, DocumentChunked.type),
@@ -15,14 +17,13 @@ STAGES = {
 """From which step to which one each stage has it."""
 
 
+_STEPS = "SELECT fact, min(at) AS at FROM document_events WHERE document_id = $1 AND version = $2 GROUP BY fact"
+
+
 async def measure(session: AsyncSession, row: DocumentRow) -> None:
     """Once a version is ready. A step that was not heard in its order is left out."""
-    steps = await session.execute(
-        select(DocumentEventRow.fact, func.min(DocumentEventRow.at))
-        .where(DocumentEventRow.document_id == row.id, DocumentEventRow.version == row.version)
-        .group_by(DocumentEventRow.fact)
-    )
-    at = {row[0]: row[1] for row in steps}
+    steps = await (await driver_of(session)).fetch(_STEPS, row.id, row.version)
+    at: dict[str, datetime] = {step["fact"]: step["at"] for step in steps}
     for stage, (first, last) in STAGES.items():
         if first in at and last in at and at[first] <= at[last]:
             metrics.STAGE_SECONDS.labels(stage).observe((at[last] - at[first]).total_seconds())

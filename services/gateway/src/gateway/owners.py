@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, Uuid, bindparam, select, text
+from chassis.transactions import Driver, driver_of
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
@@ -20,23 +21,26 @@ class AccountClosed(Exception):
         self.owner = owner
 
 
-# The next positions for these documents, in the order given. One round trip: it is on the path of every upload.
-_MOVE = text("""
-    WITH owner AS (
-        INSERT INTO owners (id, counter) VALUES (:owner, :steps)
-        ON CONFLICT (id) DO UPDATE SET counter = owners.counter + :steps
+# How an owner ($1) goes on by so many steps ($2); an owner never heard of gets its row.
+STEP = """
+    owner AS (
+        INSERT INTO owners (id, counter) VALUES ($1, $2)
+        ON CONFLICT (id) DO UPDATE SET counter = owners.counter + $2
         RETURNING counter, closed_at
-    ), moved AS (
-        UPDATE documents SET position = owner.counter - :steps + step.ordinal, updated_at = now()
-        FROM owner, unnest(:documents) WITH ORDINALITY AS step (id, ordinal)
+    )
+"""
+
+# The next positions for these documents, in the order given. One round trip: it is on the path of every upload.
+_MOVE = f"""
+    WITH {STEP}, moved AS (
+        UPDATE documents SET position = owner.counter - $2 + step.ordinal, updated_at = now()
+        FROM owner, unnest($3::uuid[]) WITH ORDINALITY AS step (id, ordinal)
         WHERE documents.id = step.id
     )
     SELECT closed_at FROM owner
-""").bindparams(
-    bindparam("owner", type_=Uuid()),
-    bindparam("steps", type_=BigInteger()),
-    bindparam("documents", type_=ARRAY(Uuid())),
-)
+"""  # noqa: S608 - of constants
+
+_CLOSED = "SELECT closed_at FROM owners WHERE id = $1"
 
 
 async def move(session: AsyncSession, owner: UUID, documents: Sequence[UUID]) -> None:
@@ -73,16 +77,15 @@ async def lock(session: AsyncSession, owner: UUID) -> None:
     await session.execute(select(OwnerRow.id).where(OwnerRow.id == owner).with_for_update())
 
 
-async def refuse_closed(session: AsyncSession, owner: UUID) -> None:
+async def refuse_closed(driver: Driver, owner: UUID) -> None:
     """Raises `AccountClosed` for a token of an account that was deleted."""
-    if await session.scalar(select(OwnerRow.closed_at).where(OwnerRow.id == owner)) is not None:
+    if await driver.fetchval(_CLOSED, owner) is not None:
         raise AccountClosed(owner)
 
 
 async def _move(session: AsyncSession, owner: UUID, documents: Sequence[UUID]) -> bool:
-    await session.flush()  # whatever it still locks comes before the owner
-    found = await session.scalar(_MOVE, {"owner": owner, "steps": len(documents), "documents": list(documents)})
-    return found is not None
+    driver = await driver_of(session)  # whatever the session still locks comes before the owner
+    return await driver.fetchval(_MOVE, owner, len(documents), list(documents)) is not None
 
 
 def _upsert(owner: UUID, *, steps: int) -> ReturningInsert[int, datetime | None]:

@@ -3,33 +3,35 @@
 from collections.abc import Iterable
 from uuid import UUID
 
+from chassis.transactions import driver_of
 from contracts.documents import DocumentStatus
 from contracts.facts import DocumentFact, DocumentUploaded
 from messaging.fences import Fence
 from messaging.outbox import Outbox
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway import timeline
+from gateway import owners, timeline
 from gateway.measuring import measure
 from gateway.progress import TERMINAL, Progress
 from gateway.tables import DocumentRow
 
+_STANDING = """
+    SELECT id, owner_id, version, status, live_version, pages, chunk_count, embedded_count, error_stage, error_code,
+        error_detail, error_retryable
+    FROM documents WHERE id = $1 FOR UPDATE
+"""
+
 # The row, which is locked, its owner, who is the last lock of a transaction, and its place in the owner's streams: one
 # statement, for it is at every step of every document.
-_ADVANCE = text("""
-    WITH owner AS (
-        INSERT INTO owners (id, counter) VALUES (:owner, 1)
-        ON CONFLICT (id) DO UPDATE SET counter = owners.counter + 1
-        RETURNING counter
-    )
-    UPDATE documents SET status = :status, live_version = :live_version, pages = :pages, chunk_count = :chunk_count,
-        embedded_count = :embedded_count, error_stage = :error_stage, error_code = :error_code,
-        error_detail = :error_detail, error_retryable = :error_retryable,
-        last_processed_at = CASE WHEN :ends THEN now() ELSE last_processed_at END,
+_ADVANCE = f"""
+    WITH {owners.STEP}
+    UPDATE documents SET status = $4, live_version = $5, pages = $6, chunk_count = $7, embedded_count = $8,
+        error_stage = $9, error_code = $10, error_detail = $11, error_retryable = $12,
+        last_processed_at = CASE WHEN $13 THEN now() ELSE last_processed_at END,
         moved_at = now(), updated_at = now(), ask_at = NULL, unanswered = 0, position = owner.counter
-    FROM owner WHERE documents.id = :document
-""")
+    FROM owner WHERE documents.id = $3
+"""  # noqa: S608 - of constants
 
 
 async def lock(session: AsyncSession, documents: Iterable[UUID]) -> list[DocumentRow]:
@@ -72,14 +74,17 @@ async def start_again(session: AsyncSession, outbox: Outbox, fence: Fence, row: 
 async def hear(session: AsyncSession, fence: Fence, fact: DocumentFact) -> None:
     """Move the document on. A fact heard again, or about what is over, changes nothing."""
     fence.hear(fact.version)
-    for row in await lock(session, [fact.document_id]):
-        before = row.progress
-        if row.owner_id != fact.owner_id or row.status == DocumentStatus.DELETING or fact.version > before.version:
-            return
-        after = before.hear(fact)
-        await timeline.note(session, fact)
-        if after != before:
-            await _advance(session, row, before, after)
+    found = await (await driver_of(session)).fetchrow(_STANDING, fact.document_id)
+    if found is None:
+        return
+    row = DocumentRow(**found)
+    before = row.progress
+    if row.owner_id != fact.owner_id or row.status == DocumentStatus.DELETING or fact.version > before.version:
+        return
+    after = before.hear(fact)
+    await timeline.note(session, fact)
+    if after != before:
+        await _advance(session, row, before, after)
 
 
 async def _advance(session: AsyncSession, row: DocumentRow, before: Progress, after: Progress) -> None:
@@ -87,18 +92,19 @@ async def _advance(session: AsyncSession, row: DocumentRow, before: Progress, af
     if ends and after.status is DocumentStatus.READY:
         await measure(session, row)
     verdict = after.verdict
-    values = {
-        "owner": row.owner_id,
-        "document": row.id,
-        "status": after.status.value,
-        "live_version": after.live_version,
-        "pages": after.pages,
-        "chunk_count": after.chunk_count,
-        "embedded_count": after.embedded_count,
-        "error_stage": verdict.stage if verdict else None,
-        "error_code": verdict.code if verdict else None,
-        "error_detail": verdict.detail if verdict else None,
-        "error_retryable": verdict.retryable if verdict else None,
-        "ends": ends,
-    }
-    await session.execute(_ADVANCE, values)
+    await (await driver_of(session)).execute(
+        _ADVANCE,
+        row.owner_id,
+        1,
+        row.id,
+        after.status.value,
+        after.live_version,
+        after.pages,
+        after.chunk_count,
+        after.embedded_count,
+        verdict.stage if verdict else None,
+        verdict.code if verdict else None,
+        verdict.detail if verdict else None,
+        verdict.retryable if verdict else None,
+        ends,
+    )

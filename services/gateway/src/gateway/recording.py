@@ -1,13 +1,13 @@
 """The rows of an upload: each file becomes a document, or is the one that is there already."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from chassis.transactions import driver_of
 from contracts.documents import DocumentStatus, UploadedDocument
 from messaging.outbox import Outbox
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import processing, timeline
@@ -16,7 +16,14 @@ from gateway.intake import Received
 from gateway.reprocess import try_again
 from gateway.tables import NOT_DELETING, DocumentRow
 
-_INSERT = insert(DocumentRow).on_conflict_do_nothing().returning(DocumentRow)
+_INSERT = """
+    INSERT INTO documents (id, owner_id, filename, folded_name, media_type, size_bytes, sha256, status, version)
+    SELECT new.id, $1, new.filename, new.folded_name, new.media_type, new.size_bytes, new.sha256, $2, 1
+    FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[]) WITH ORDINALITY
+        AS new (id, filename, folded_name, media_type, size_bytes, sha256, number)
+    ORDER BY new.number
+    ON CONFLICT DO NOTHING RETURNING *
+"""
 _TRIES = 5  # each beyond the first means that the same bytes were deleted in between
 
 
@@ -30,14 +37,11 @@ class Kept:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The documents of an answer in the order of its files, and those that have changed.
-
-    While their new rows are `held`, the session knows them, and nobody reads them again.
-    """
+    """The documents of an answer in the order of its files, those that have changed, and the rows that are new."""
 
     kept: list[Kept]
     changed: list[UUID]
-    held: Sequence[DocumentRow] = ()
+    new: Mapping[UUID, DocumentRow]
 
 
 async def record(session: AsyncSession, outbox: Outbox, owner: UUID, files: Sequence[Received]) -> Recorded:
@@ -46,35 +50,37 @@ async def record(session: AsyncSession, outbox: Outbox, owner: UUID, files: Sequ
     New rows come in the order of their sha256; the loser of a race gets the winner's document. The same bytes as those
     of a document that failed, but not by its own fault, process it again.
     """
-    held = list[DocumentRow]()
-    by_sha256 = await _rows(session, outbox, owner, files, held)
+    new: dict[UUID, DocumentRow] = {}
+    by_sha256 = await _rows(session, outbox, owner, files, new)
     kept = [Kept(by_sha256[file.sha256], duplicate=by_sha256[file.sha256] != file.document_id) for file in files]
-    new = [one.id for one in kept if not one.duplicate]
+    first = [one.id for one in kept if not one.duplicate]
     known = [one.id for one in kept if one.id not in new]
     again = await try_again(session, outbox, await _retryable(session, known)) if known else []
-    return Recorded(kept=kept, changed=[*new, *again], held=held)
+    return Recorded(kept=kept, changed=[*first, *again], new=new)
 
 
-async def render(session: AsyncSession, kept: Sequence[Kept]) -> list[UploadedDocument]:
-    """The documents as they stand; what is gone meanwhile is left out. Those just inserted are not read again."""
+async def render(
+    session: AsyncSession, kept: Sequence[Kept], new: Mapping[UUID, DocumentRow] | None = None
+) -> list[UploadedDocument]:
+    """The documents as they stand; what is gone meanwhile is left out. Those that are `new` are not read again."""
     rendered = []
     for one in kept:
-        row = await session.get(DocumentRow, one.id, populate_existing=one.duplicate)
+        row = (new or {}).get(one.id) or await session.get(DocumentRow, one.id, populate_existing=True)
         if row is not None:
             rendered.append(UploadedDocument(**show(row).model_dump(), duplicate=one.duplicate))
     return rendered
 
 
 async def _rows(
-    session: AsyncSession, outbox: Outbox, owner: UUID, files: Sequence[Received], held: list[DocumentRow]
+    session: AsyncSession, outbox: Outbox, owner: UUID, files: Sequence[Received], new: dict[UUID, DocumentRow]
 ) -> dict[str, UUID]:
-    """Which document each sha256 is; the rows that are new are added to `held`."""
+    """Which document each sha256 is; the rows that are new are added to `new`."""
     wanted = {file.sha256: file for file in reversed(files)}  # the first of equal ones counts
     found: dict[str, UUID] = {}
     for _ in range(_TRIES):
         missing = [wanted[digest] for digest in sorted(wanted.keys() - found.keys())]
         rows = await _insert(session, owner, missing)
-        held += rows
+        new |= {row.id: row for row in rows}
         facts = [processing.uploaded(row) for row in rows]
         for fact in facts:
             outbox.add(session, fact)
@@ -88,22 +94,18 @@ async def _rows(
 
 
 async def _insert(session: AsyncSession, owner: UUID, files: Sequence[Received]) -> list[DocumentRow]:
-    values = [
-        {
-            "id": file.document_id,
-            "owner_id": owner,
-            "filename": file.filename,
-            "folded_name": file.filename.casefold(),
-            "media_type": file.media_type,
-            "size_bytes": file.size_bytes,
-            "sha256": file.sha256,
-            "status": DocumentStatus.UPLOADED.value,
-            "version": 1,
-        }
-        for file in files
-    ]
-    # Values as parameters, not as part of the statement: it is compiled once, not with every upload.
-    return list(await session.scalars(_INSERT, values))
+    rows = await (await driver_of(session)).fetch(
+        _INSERT,
+        owner,
+        DocumentStatus.UPLOADED.value,
+        [file.document_id for file in files],
+        [file.filename for file in files],
+        [file.filename.casefold() for file in files],
+        [file.media_type for file in files],
+        [file.size_bytes for file in files],
+        [file.sha256 for file in files],
+    )
+    return [DocumentRow(**row) for row in rows]
 
 
 async def _existing(session: AsyncSession, owner: UUID, digests: Sequence[str]) -> dict[str, UUID]:

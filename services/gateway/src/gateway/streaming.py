@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from chassis.database import Sessions, is_transient
+import asyncpg
+from chassis.database import is_transient
 from chassis.identity import Caller, token_expired, token_invalid
 from chassis.problems import ProblemError, unavailable
+from chassis.transactions import Transactions
 from contracts.documents import Gone
-from sqlalchemy import Result, literal, select, union_all
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.changes import Changes, OwnerState, Watch
 from gateway.documents import show
 from gateway.owners import AccountClosed
-from gateway.tables import DeletionRow, DocumentRow
+from gateway.tables import DocumentRow
 
 BATCH = 100
 HEARTBEAT = b": \n\n"
@@ -35,11 +35,19 @@ class Start:
     gone_after: int
 
 
-@dataclass(frozen=True)
-class _Step:
-    position: int
-    document: UUID
-    gone: bool
+# In one statement, and so in one snapshot: between two of them, a step could slip through.
+_STEPS = """
+    SELECT steps.position AS step, steps.document, steps.gone, documents.*
+    FROM (SELECT position, id AS document, false AS gone FROM documents WHERE owner_id = $1 AND position > $2
+          UNION ALL
+          SELECT position, document_id, true FROM deletions
+          WHERE owner_id = $1 AND position > $3 AND document_id IS NOT NULL
+          ORDER BY position LIMIT $4) AS steps
+    LEFT JOIN documents ON NOT steps.gone AND documents.id = steps.document
+    ORDER BY steps.position
+"""
+
+_COLUMNS = tuple(DocumentRow.__table__.columns.keys())
 
 
 def start_of(last_event_id: str | None, state: OwnerState) -> Start:
@@ -61,9 +69,9 @@ class Stream:
     """Writes the events of one owner's documents until the token expires, the account is closed or we stop."""
 
     def __init__(
-        self, *, reads: Sessions, changes: Changes, heartbeat: float, stopping: Callable[[], asyncio.Event]
+        self, *, transactions: Transactions, changes: Changes, heartbeat: float, stopping: Callable[[], asyncio.Event]
     ) -> None:
-        self._reads = reads
+        self._transactions = transactions
         self._changes = changes
         self._heartbeat = heartbeat
         self._stopping = stopping
@@ -118,20 +126,12 @@ class Stream:
         self, owner: UUID, position: int, gone_after: int, state: OwnerState
     ) -> tuple[int, Sequence[bytes]]:
         """Up to a hundred events, and where they end."""
-        async with self._reads() as session:
-            steps = await _steps(session, owner, position, gone_after)
-            shown = await _shown(session, [step.document for step in steps if not step.gone])
-        # A document that is gone meanwhile is told of by its own, later step.
-        sent = [
-            _gone(step, state.tag)
-            if step.gone
-            else event("document", shown[step.document], f"{state.tag}-{step.position}")
-            for step in steps
-            if step.gone or step.document in shown
-        ]
-        if len(steps) == BATCH:
-            return steps[-1].position, sent
-        return max(state.counter, *(step.position for step in steps), position), sent
+        async with self._transactions.driver() as driver:
+            rows = await driver.fetch(_STEPS, owner, position, max(position, gone_after), BATCH)
+        sent = [_told(row, f"{state.tag}-{row['step']}") for row in rows]
+        if len(rows) == BATCH:
+            return rows[-1]["step"], sent
+        return max(state.counter, *(row["step"] for row in rows), position), sent
 
 
 async def _renewed(renew: Renew) -> Caller:
@@ -144,27 +144,11 @@ async def _renewed(renew: Renew) -> Caller:
     return caller
 
 
-async def _steps(session: AsyncSession, owner: UUID, position: int, gone_after: int) -> Sequence[_Step]:
-    """In one statement, and so in one snapshot: between two of them, a step could slip through."""
-    documents = select(DocumentRow.position, DocumentRow.id.label("document"), literal(False).label("gone")).where(
-        DocumentRow.owner_id == owner, DocumentRow.position > position
-    )
-    gone = select(DeletionRow.position, DeletionRow.document_id, literal(True)).where(
-        DeletionRow.owner_id == owner,
-        DeletionRow.position > max(position, gone_after),
-        DeletionRow.document_id.is_not(None),
-    )
-    rows: Result[int, UUID, bool] = await session.execute(union_all(documents, gone).order_by("position").limit(BATCH))
-    return [_Step(position=at, document=document, gone=is_gone) for at, document, is_gone in rows]
-
-
-async def _shown(session: AsyncSession, documents: Sequence[UUID]) -> dict[UUID, str]:
-    rows = await session.scalars(select(DocumentRow).where(DocumentRow.id.in_(documents)))
-    return {row.id: show(row).model_dump_json() for row in rows}
-
-
-def _gone(step: _Step, tag: str) -> bytes:
-    return event("gone", Gone(id=step.document).model_dump_json(), f"{tag}-{step.position}")
+def _told(row: "asyncpg.Record", event_id: str) -> bytes:
+    if row["gone"]:
+        return event("gone", Gone(id=row["document"]).model_dump_json(), event_id)
+    document = DocumentRow(**{column: row[column] for column in _COLUMNS})
+    return event("document", show(document).model_dump_json(), event_id)
 
 
 def _error(problem: ProblemError, request_id: str) -> bytes:

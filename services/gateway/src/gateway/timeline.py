@@ -1,8 +1,8 @@
 """A document's timeline: each step once, however often it is told."""
 
-from typing import cast
 from uuid import UUID
 
+from chassis.transactions import driver_of
 from contracts.documents import Timeline, TimelineItem
 from contracts.facts import (
     DocumentChunked,
@@ -12,14 +12,15 @@ from contracts.facts import (
     DocumentReady,
     DocumentUploaded,
 )
-from sqlalchemy import Table, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.tables import DocumentEventRow
 
-# Of the table and not of the class: nobody wants the objects.
-_INSERT = insert(cast(Table, DocumentEventRow.__table__)).on_conflict_do_nothing()
+_NOTE = """
+    INSERT INTO document_events (document_id, version, fact, attempt, service, detail)
+    SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::int[], $5::text[], $6::text[]) ON CONFLICT DO NOTHING
+"""
 
 _SAID_BY = {
     "document.uploaded.v1": "gateway",
@@ -36,18 +37,15 @@ async def note(session: AsyncSession, *facts: DocumentFact) -> None:
     """Add these steps; a later round of a known fact is none."""
     if not facts:
         return
-    rows = [
-        {
-            "document_id": fact.document_id,
-            "version": fact.version,
-            "fact": fact.type,
-            "attempt": fact.attempt,
-            "service": fact.stage if isinstance(fact, DocumentFailed) else _SAID_BY[fact.type],
-            "detail": _detail(fact),
-        }
-        for fact in facts
-    ]
-    await session.execute(_INSERT, rows if len(rows) > 1 else rows[0])
+    await (await driver_of(session)).execute(
+        _NOTE,
+        [fact.document_id for fact in facts],
+        [fact.version for fact in facts],
+        [fact.type for fact in facts],
+        [fact.attempt for fact in facts],
+        [fact.stage if isinstance(fact, DocumentFailed) else _SAID_BY[fact.type] for fact in facts],
+        [_detail(fact) for fact in facts],
+    )
 
 
 async def read(session: AsyncSession, document: UUID) -> Timeline:

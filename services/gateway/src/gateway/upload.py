@@ -8,6 +8,7 @@ from chassis.database import Sessions, is_transient, retry_deadlock
 from chassis.failures import Failure
 from chassis.finishing import to_the_end
 from chassis.objects import ObjectStore
+from chassis.transactions import Transactions
 from contracts.documents import RejectedFile, UploadAnswer
 from messaging.outbox import Outbox
 from sqlalchemy import select
@@ -24,8 +25,16 @@ class Upload:
     """Takes files from an owner and promises that each ends ready or failed."""
 
     def __init__(
-        self, *, sessions: Sessions, store: ObjectStore, outbox: Outbox, idempotency: Idempotency, limits: Limits
+        self,
+        *,
+        transactions: Transactions,
+        sessions: Sessions,
+        store: ObjectStore,
+        outbox: Outbox,
+        idempotency: Idempotency,
+        limits: Limits,
     ) -> None:
+        self._transactions = transactions
         self._sessions = sessions
         self._store = store
         self._outbox = outbox
@@ -60,14 +69,15 @@ class Upload:
         self, owner: UUID, parts: Sequence[Part], received: Sequence[Received], claim: Claim | None
     ) -> UploadAnswer:
         rejected = _rejected(parts)
-        async with self._sessions.begin() as session:
+        async with self._transactions.begin() as session:
             recorded = await recording.record(session, self._outbox, owner, received)
             if claim is not None:
                 fingerprint = intake.fingerprint(parts)
                 await self._idempotency.remember(
                     session, claim, fingerprint=fingerprint, kept=recorded.kept, rejected=rejected
                 )
-            answer = UploadAnswer(documents=await recording.render(session, recorded.kept), rejected=rejected)
+            documents = await recording.render(session, recorded.kept, recorded.new)
+            answer = UploadAnswer(documents=documents, rejected=rejected)
             if recorded.changed:
                 await owners.move_if_open(session, owner, recorded.changed)
         return answer
