@@ -31,12 +31,8 @@ class Extraction:
         return self.folder / "chunks.jsonl"
 
     @property
-    def rows_file(self) -> Path:
-        return self.folder / "rows"
-
-    @property
     def answer_file(self) -> Path:
-        return self.folder / "answer.json"
+        return self.folder / "answer"
 
     def to_json(self) -> str:
         return json.dumps(asdict(self) | {"folder": str(self.folder)})
@@ -52,18 +48,25 @@ class Extraction:
 
 @dataclass(frozen=True)
 class Extracted:
-    """What came of it, the last thing to be written; or the `verdict` on a document that is refused."""
+    """What came of it, the last thing to be written; or the `verdict` on a document that is refused.
+
+    `packed_rows` (see `chunk_rows`) say where its chunks lie.
+    """
 
     pages: int | None = None
     chunk_count: int = 0
     chunks_sha256: str = ""
     verdict: Verdict | None = None
+    packed_rows: bytes = b""
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
+    def to_bytes(self) -> bytes:
+        """A line of JSON, then the rows."""
+        fields = {name: value for name, value in vars(self).items() if name != "packed_rows"}
+        return json.dumps(fields).encode() + b"\n" + self.packed_rows
 
     @classmethod
-    def from_json(cls, line: str | bytes) -> Self:
+    def from_bytes(cls, written: bytes) -> Self:
+        line, packed_rows = written.split(b"\n", 1)
         fields = json.loads(line)
         verdict = fields.pop("verdict")
-        return cls(**fields, verdict=None if verdict is None else Verdict(verdict))
+        return cls(**fields, verdict=None if verdict is None else Verdict(verdict), packed_rows=packed_rows)

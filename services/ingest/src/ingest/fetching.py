@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 
 from chassis.failures import Transient
@@ -20,19 +21,27 @@ async def fetch(store: ObjectStore, key: str, *, target: Path, digest: str) -> N
 
         async for piece in _present(store, key):
             await asyncio.to_thread(take, piece)
-    if seen.hexdigest() != digest:
-        raise Transient("storage.corrupt", "The stored file is not the one that was accepted.")
+    _check(seen.hexdigest(), digest)
 
 
-async def fetch_small(store: ObjectStore, key: str) -> bytes:
-    """An object that fits in memory. Raises `Transient` if it is not there."""
-    return b"".join([piece async for piece in _present(store, key)])
+async def fetch_small(store: ObjectStore, key: str, *, digest: str | None = None) -> bytes:
+    """An object that fits in memory. Raises `Transient` if it is not there, or not the bytes that are expected."""
+    content = b"".join([piece async for piece in _present(store, key)])
+    if digest is not None:
+        _check(sha256(content).hexdigest(), digest)
+    return content
 
 
-async def stored(store: ObjectStore, key: str, *, source: Path) -> None:
+async def store_file(store: ObjectStore, key: str, *, source: Path) -> None:
     """Copy a file to an object."""
-    size = (await asyncio.to_thread(source.stat)).st_size
-    await store.put(key, _pieces(source), size=size)
+    await store.put(key, _pieces(source))
+
+
+async def store_small(store: ObjectStore, key: str, content: bytes) -> None:
+    async def once() -> AsyncIterator[bytes]:
+        yield content
+
+    await store.put(key, once(), size=len(content))
 
 
 async def _present(store: ObjectStore, key: str) -> AsyncIterator[bytes]:
@@ -43,7 +52,21 @@ async def _present(store: ObjectStore, key: str) -> AsyncIterator[bytes]:
         raise Transient("storage.missing", "The stored file is not there.") from None
 
 
+def _check(seen: str, digest: str) -> None:
+    if seen != digest:
+        raise Transient("storage.corrupt", "The stored file is not the one that was accepted.")
+
+
 async def _pieces(source: Path) -> AsyncIterator[bytes]:
-    with await asyncio.to_thread(source.open, "rb") as file:
-        while piece := await asyncio.to_thread(file.read, PIECE):
-            yield piece
+    """Each is one trip to a thread, for a small file the only one."""
+
+    def read(start: int) -> bytes:
+        with source.open("rb") as file:
+            file.seek(start)
+            return file.read(PIECE)
+
+    for start in count(step=PIECE):
+        piece = await asyncio.to_thread(read, start)
+        yield piece
+        if len(piece) < PIECE:
+            return

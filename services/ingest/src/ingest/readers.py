@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from chassis.failures import Failure, Permanent, Transient
+from chassis.failures import Failure, Transient
 
 from ingest.extraction import Extracted, Extraction
 from ingest.nursery_process import Ended, NurseryProcess
 from ingest.reading import PDF, Engine
-from ingest.verdicts import Verdict
+from ingest.verdicts import Refused, Verdict
 
 _GRACE_SECONDS = 5.0
 """A reader whose wall time is up ends itself. If it has not by then, its whole nursery is ended."""
@@ -55,7 +55,7 @@ class Readers:
             raise failure
         if wanted.media_type == PDF and wanted.engine is Engine.PDFIUM:
             return await self.extract(replace(wanted, engine=Engine.PYPDF))
-        raise _refusal(Verdict.TOO_COMPLEX)
+        raise _too_complex()
 
     async def _read(self, wanted: Extraction) -> Ended:
         nursery = await self._ready_nursery()
@@ -74,9 +74,9 @@ class Readers:
 
 
 async def _answer(file: Path) -> Extracted:
-    extracted = Extracted.from_json(await asyncio.to_thread(file.read_bytes))
+    extracted = Extracted.from_bytes(await asyncio.to_thread(file.read_bytes))
     if extracted.verdict is not None:
-        raise _refusal(extracted.verdict)
+        raise Refused(extracted.verdict).as_failure()
     return extracted
 
 
@@ -84,7 +84,7 @@ def _failure(ended: Ended, wanted: Extraction) -> Failure | None:
     """Why a reader ended that did not finish; None if it crashed, and another engine may not."""
     match -ended.status:
         case signal.SIGXCPU:
-            return _refusal(Verdict.TOO_COMPLEX)
+            return _too_complex()
         case signal.SIGALRM:
             return Transient("processing.timeout", "Reading it took too long on a busy machine.")
         case signal.SIGKILL:
@@ -93,8 +93,8 @@ def _failure(ended: Ended, wanted: Extraction) -> Failure | None:
         return Transient("processing.interrupted", "The process that read it could not finish.")
     # pdfium aborts where it gets no more memory.
     greedy = ended.peak > wanted.limits.memory_bytes * _GREEDY_SHARE
-    return _refusal(Verdict.TOO_COMPLEX) if greedy else None
+    return _too_complex() if greedy else None
 
 
-def _refusal(verdict: Verdict) -> Permanent:
-    return Permanent(verdict, verdict.detail)
+def _too_complex() -> Failure:
+    return Refused(Verdict.TOO_COMPLEX).as_failure()

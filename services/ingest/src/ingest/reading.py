@@ -20,9 +20,9 @@ class Engine(StrEnum):
     PYPDF = "pypdf"
 
 
-def read_text(source: Path, limits: Limits) -> str:
+def read_text(raw: bytes, limits: Limits) -> str:
     """The text of a text file. Raises `Refused` if there is none or too much of it."""
-    text = decode(source.read_bytes())
+    text = decode(raw)
     if len(text) > limits.max_characters:
         raise Refused(Verdict.TOO_MUCH_TEXT)
     if not text.strip():

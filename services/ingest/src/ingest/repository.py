@@ -5,12 +5,19 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from chassis.transactions import driver_of
 from sqlalchemy import ColumnElement, delete, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ingest.attempts import Attempt
 from ingest.chunk_rows import unpack
+from ingest.extraction import Extracted
 from ingest.tables import DocumentChunk, SplitVersion
 
+_KEEP = """
+INSERT INTO split_versions (document_id, version, owner_id, attempt, pages, chunk_count, chunks_sha256)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
 _COLUMNS = [column.name for column in DocumentChunk.__table__.columns]
 _BREATH = 1000
 """Rows between two chances for everybody else on the event loop: about 10 ms."""
@@ -24,15 +31,21 @@ class Erased:
     chunks: int
 
 
-async def keep(session: AsyncSession, split: SplitVersion, packed_rows: bytes) -> None:
-    """Keep a version and where its chunks lie (see `chunk_rows`)."""
-    session.add(split)
-    await session.flush()
-    raw = await (await session.connection()).get_raw_connection()
-    connection = raw.driver_connection
-    assert connection is not None
-    await connection.copy_records_to_table(
-        DocumentChunk.__tablename__, columns=_COLUMNS, records=_records(split.document_id, split.version, packed_rows)
+async def keep(session: AsyncSession, attempt: Attempt, found: Extracted) -> None:
+    """Keep a version that this attempt has split, and where its chunks lie."""
+    driver = await driver_of(session)
+    await driver.execute(
+        _KEEP,
+        attempt.document,
+        attempt.version,
+        attempt.owner,
+        attempt.number,
+        found.pages,
+        found.chunk_count,
+        found.chunks_sha256,
+    )
+    await driver.copy_records_to_table(
+        DocumentChunk.__tablename__, columns=_COLUMNS, records=_records(attempt, found.packed_rows)
     )
 
 
@@ -105,8 +118,8 @@ def _of(
     return where
 
 
-async def _records(document: UUID, number: int, packed_rows: bytes) -> AsyncIterator[tuple[object, ...]]:
+async def _records(attempt: Attempt, packed_rows: bytes) -> AsyncIterator[tuple[object, ...]]:
     for ordinal, row in enumerate(unpack(packed_rows)):
         if ordinal % _BREATH == _BREATH - 1:
             await asyncio.sleep(0)
-        yield (document, number, ordinal, *row)
+        yield (attempt.document, attempt.version, ordinal, *row)

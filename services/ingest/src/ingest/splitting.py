@@ -5,8 +5,7 @@ from itertools import accumulate, pairwise
 
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
-Span = tuple[int, int]
-"""Start and end of a piece, in code points of the text it was cut from; the end is exclusive."""
+from ingest.chunking import Span
 
 _SEPARATORS = (
     r"\n\s*\n",  # paragraphs

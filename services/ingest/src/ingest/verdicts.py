@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from chassis.failures import Permanent
+
 
 class Verdict(StrEnum):
     """The codes of documents that are refused for their own sake; all stand in docs/errors.md."""
@@ -36,6 +38,9 @@ class Refused(Exception):
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.value)
         self.verdict = verdict
+
+    def as_failure(self) -> Permanent:
+        return Permanent(self.verdict, self.verdict.detail)
 
 
 class CannotRead(Exception):

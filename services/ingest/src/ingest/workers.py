@@ -14,9 +14,9 @@ from stages.erasing import LONGEST_LEASE
 from stages.stage import Stage
 
 from ingest import repository
+from ingest.attempts import Attempt
 from ingest.orders import ParseOrder
-from ingest.parsing import Attempt, ParseDocument
-from ingest.tables import SplitVersion
+from ingest.parsing import ParseDocument
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -49,21 +49,11 @@ class Parse(Work):
 
     async def run(self, job: Job) -> Finish:
         order = ParseOrder.of(job.payload)
-        split = await self._parse(_attempt(job), sha256=order.sha256)
-        found = split.extracted
+        found = await self._parse(_attempt(job), sha256=order.sha256)
         log.info("document split", version=job.version, pages=found.pages, chunks=found.chunk_count)
 
         async def finish(session: AsyncSession, fence: Fence) -> None:
-            kept = SplitVersion(
-                document_id=UUID(job.subject),
-                version=job.version,
-                owner_id=UUID(job.owner),
-                attempt=job.attempt,
-                pages=found.pages,
-                chunk_count=found.chunk_count,
-                chunks_sha256=found.chunks_sha256,
-            )
-            await repository.keep(session, kept, split.packed_rows)
+            await repository.keep(session, _attempt(job), found)
             said = DocumentChunked(
                 document_id=UUID(job.subject),
                 owner_id=UUID(job.owner),
