@@ -124,6 +124,7 @@ class Service:
     settings: QaSettings
     engine: AsyncEngine
     sessions: Sessions
+    transactions: Transactions
     statements: Statements
     store: LocalFiles
     chroma: ClientAPI
@@ -144,10 +145,9 @@ class Service:
 
     async def work(self, *kinds: str) -> None:
         """Do all jobs that are due, of these kinds or of all."""
-        transactions = Transactions(self.engine, self.sessions)
-        all_works = works(self.settings, self.sessions, stage_of(Outbox("qa")))
+        all_works = works(self.settings, self.sessions, self.transactions, stage_of(Outbox("qa")))
         doing = [work for work in all_works if not kinds or work.kind in kinds]
-        workers = [Worker(work, transactions) for work in doing]
+        workers = [Worker(work, self.transactions) for work in doing]
         tasks = [asyncio.create_task(worker.run()) for worker in workers]
         try:
             async with asyncio.timeout(20):
@@ -159,7 +159,6 @@ class Service:
             for worker in workers:
                 worker.stop()
             await asyncio.gather(*tasks)
-            await transactions.close()
 
     async def due(self, kinds: Sequence[str] = ()) -> int:
         query = select(func.count()).where(
@@ -235,7 +234,7 @@ class Service:
             self.settings.model_copy(update=others.pop("settings", {})),
             chat=others.pop("chat", self.chat),
             open_model=others.pop("open_model", lambda name, dimension: self.embeddings),
-            deliver=lambda settings, engine, sessions: Delivery("qa", settings, engine, sessions=sessions),
+            deliver=lambda settings, engine, sessions, _: Delivery("qa", settings, engine, sessions=sessions),
         )
         app.state.verifier = self.verifier
         return app
@@ -341,6 +340,7 @@ async def service(
     )
     engine = create_engine(settings)
     sessions = create_sessions(engine)
+    transactions = Transactions(engine, sessions)
     client = chromadb.HttpClient(
         host=chroma.split("//")[1].split(":", maxsplit=1)[0], port=int(chroma.rsplit(":", 1)[1])
     )
@@ -348,7 +348,8 @@ async def service(
         settings=settings,
         engine=engine,
         sessions=sessions,
-        statements=Statements(Transactions(engine, sessions)),
+        transactions=transactions,
+        statements=Statements(transactions),
         store=object_store,
         chroma=client,
         index_id=f"index-{uuid7().hex}",

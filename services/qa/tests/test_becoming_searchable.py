@@ -74,7 +74,7 @@ async def test_a_large_document_is_copied_in_batches(service: Any) -> None:
     texts = [f"Fact {number}." for number in range(35)]
     fact = await service.embed(OWNER, texts)
     of = DocumentVersion(OWNER, fact.document_id, 1)
-    copied = await CopyPassages(service.sessions, service.store, batch=10)(of, order_of(fact))
+    copied = await CopyPassages(service.transactions, service.store, batch=10)(of, order_of(fact))
     assert copied is not None
     assert [chunk.text for chunk in copied.last] == texts[30:]
     assert [text for _, _, text in await passages(service, fact.document_id)] == texts[:30]
@@ -132,7 +132,7 @@ async def test_it_waits_for_the_index_to_be_activated(service: Any) -> None:
     fact = await service.embed(OWNER, [PUMP], indexes=("new",))
     await service.hear(fact)
     working = asyncio.create_task(service.work())
-    wait = ActiveIndexWait(service.sessions)
+    wait = ActiveIndexWait(service.transactions)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(wait(("new",)), 0.2)
     assert await service.said() == []
@@ -151,7 +151,7 @@ async def test_without_any_index_nothing_is_ready(service: Any) -> None:
     async with service.sessions.begin() as session:
         await session.execute(delete(IndexRow))
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(ActiveIndexWait(service.sessions)((service.index_id,)), 0.2)
+        await asyncio.wait_for(ActiveIndexWait(service.transactions)((service.index_id,)), 0.2)
 
 
 async def test_a_file_that_is_not_the_one_announced_is_not_shown(service: Any) -> None:
@@ -205,7 +205,7 @@ async def test_a_batch_that_comes_after_a_deletion_is_not_written(service: Any) 
     fact = await service.embed(OWNER, [PUMP, NEWER, FAST])
     await service.hear(DocumentDeleted(document_id=fact.document_id, owner_id=OWNER, version=1, deletion_id=uuid7()))
     of = DocumentVersion(OWNER, fact.document_id, 1)
-    copied = await CopyPassages(service.sessions, service.store, batch=1)(of, order_of(fact))
+    copied = await CopyPassages(service.transactions, service.store, batch=1)(of, order_of(fact))
     assert copied is None
     assert await passages(service, fact.document_id) == []
 
@@ -322,9 +322,9 @@ async def test_the_highest_generation_is_the_active_index(service: Any) -> None:
 
 
 def the_work(service: Any) -> IndexPassages:
-    copy = CopyPassages(service.sessions, service.store)
-    wait = ActiveIndexWait(service.sessions)
-    return IndexPassages(service.sessions, copy=copy, wait=wait, stage=stage_of(Outbox("qa")), concurrency=1)
+    copy = CopyPassages(service.transactions, service.store)
+    wait = ActiveIndexWait(service.transactions)
+    return IndexPassages(service.transactions, copy=copy, wait=wait, stage=stage_of(Outbox("qa")), concurrency=1)
 
 
 def _as_job(row: JobRow) -> Any:

@@ -4,8 +4,8 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+from chassis.transactions import Driver
 from contracts.facts import IndexActivated
-from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -78,14 +78,14 @@ async def keep(session: AsyncSession, fact: IndexActivated) -> None:
     )
 
 
-async def is_searchable_in_active(session: AsyncSession, indexes: tuple[str, ...]) -> bool:
+async def is_searchable_in_active(driver: Driver, indexes: tuple[str, ...]) -> bool:
     """Whether a document whose vectors are in these indexes can be found in the active one.
 
     An index is only activated once no chunk lacks its vector there, so one that became active after those named has
     them as well.
     """
-    rows = await session.execute(select(IndexRow.index_id, IndexRow.generation))
-    generations = {row.index_id: row.generation for row in rows}
+    rows = await driver.fetch("SELECT index_id, generation FROM indexes")
+    generations = {row["index_id"]: row["generation"] for row in rows}
     if not generations:
         return False
     active = max(generations.values())

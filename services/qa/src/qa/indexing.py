@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import structlog
-from chassis.database import Sessions, reads_of
 from chassis.failures import Transient
-from chassis.objects import ObjectMissing, ObjectStore
+from chassis.objects import PIECE, ObjectMissing, ObjectStore
+from chassis.transactions import Transactions
 from contracts.chunks_file import Chunk, ChunksHeader, parse_chunk, parse_header
 from contracts.objects import chunks_key
 from messaging import fences
@@ -20,7 +20,7 @@ from qa.repository import DocumentVersion, copy_passages
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Passages in one transaction: 50 ms of COPY, during which the document's fence is locked.
+# Passages in one transaction: 50 ms, during which the document's fence is locked.
 BATCH = 512
 
 WAIT_FIRST, WAIT_LONGEST = 0.05, 2.0
@@ -37,8 +37,8 @@ class Copied:
 class CopyPassages:
     """Brings the passages of one version into our own tables."""
 
-    def __init__(self, sessions: Sessions, store: ObjectStore, *, batch: int = BATCH) -> None:
-        self._sessions = sessions
+    def __init__(self, transactions: Transactions, store: ObjectStore, *, batch: int = BATCH) -> None:
+        self._transactions = transactions
         self._store = store
         self._batch = batch
 
@@ -47,7 +47,7 @@ class CopyPassages:
 
         Raises `Transient` if the file is not there, or is not the one that was announced.
         """
-        lines = _Lines(self._store.open(chunks_key(of.owner, of.document, of.version, order.attempt)))
+        lines = _Lines(_pieces(self._store, chunks_key(of.owner, of.document, of.version, order.attempt)))
         try:
             return await self._copy(of, order, lines)
         except ObjectMissing:
@@ -74,7 +74,7 @@ class CopyPassages:
         return Copied(header=header, last=batch)
 
     async def _write(self, of: DocumentVersion, batch: list[Chunk]) -> bool:
-        async with self._sessions.begin() as session:
+        async with self._transactions.begin() as session:
             fence = await fences.lock(session, of.document)
             if fence.is_too_late(of.version):
                 return False
@@ -85,8 +85,8 @@ class CopyPassages:
 class ActiveIndexWait:
     """Waits until the active index has a document's vectors: only then may it say that it can be asked about."""
 
-    def __init__(self, sessions: Sessions) -> None:
-        self._reads = reads_of(sessions)
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     async def __call__(self, indexes: tuple[str, ...]) -> None:
         """Returns at once, normally; an activation is heard within milliseconds of being said."""
@@ -98,8 +98,8 @@ class ActiveIndexWait:
             pause = min(2 * pause, WAIT_LONGEST)
 
     async def _is_searchable(self, indexes: tuple[str, ...]) -> bool:
-        async with self._reads() as session:
-            return await is_searchable_in_active(session, indexes)
+        async with self._transactions.driver() as driver:
+            return await is_searchable_in_active(driver, indexes)
 
 
 class _Lines:
@@ -122,3 +122,12 @@ class _Lines:
                 yield line
         if rest:
             yield rest
+
+
+async def _pieces(store: ObjectStore, key: str) -> AsyncIterator[bytes]:
+    """The object from its beginning, most of them in one go."""
+    first = await store.read(key, 0, PIECE)
+    yield first
+    if len(first) == PIECE:
+        async for piece in store.open(key, start=PIECE):
+            yield piece

@@ -52,7 +52,7 @@ from qa.workers import IndexPassages, PurgeUser
 ABANDONED = timedelta(hours=2)
 
 
-Deliver = Callable[[QaSettings, AsyncEngine, Sessions], Delivery]
+Deliver = Callable[[QaSettings, AsyncEngine, Sessions, Transactions], Delivery]
 
 
 def create_app(
@@ -67,12 +67,13 @@ def create_app(
     keep_to_ourselves()
     engine = create_engine(settings)
     sessions = create_sessions(engine)
-    statements = Statements(Transactions(engine, sessions))
+    transactions = Transactions(engine, sessions)
+    statements = Statements(transactions)
     indexes = ActiveIndexes(statements)
     vectors = ShardedVectors(settings.chroma_url, timeout=settings.vectors_timeout)
     models = QuestionModels(open_model or open_with(settings))
     running = RunningAnswers()
-    delivery = (deliver or deliver_all)(settings, engine, sessions)
+    delivery = (deliver or deliver_all)(settings, engine, sessions, transactions)
     watch = StopWatch(sessions, running, delivery.listener.subscribe(CHANNEL))
     http = AsyncClient()
     retrieve = Retrieve(
@@ -123,7 +124,7 @@ def questions(
     )
 
 
-def deliver_all(settings: QaSettings, engine: AsyncEngine, sessions: Sessions) -> Delivery:
+def deliver_all(settings: QaSettings, engine: AsyncEngine, sessions: Sessions, transactions: Transactions) -> Delivery:
     """Everything that qa hears, says and does."""
     stage = stage_of(Outbox(settings.service))
     return Delivery(
@@ -132,7 +133,7 @@ def deliver_all(settings: QaSettings, engine: AsyncEngine, sessions: Sessions) -
         engine,
         sessions=sessions,
         subscriptions=Subscribers(stage).subscriptions(),
-        works=works(settings, sessions, stage),
+        works=works(settings, sessions, transactions, stage),
         chores=[
             Chore(
                 name="drop_abandoned_places",
@@ -155,12 +156,12 @@ def stage_of(outbox: Outbox) -> Stage:
     )
 
 
-def works(settings: QaSettings, sessions: Sessions, stage: Stage) -> list[Work]:
+def works(settings: QaSettings, sessions: Sessions, transactions: Transactions, stage: Stage) -> list[Work]:
     """All that qa works on."""
-    copy = CopyPassages(sessions, open_store(settings))
-    wait = ActiveIndexWait(sessions)
+    copy = CopyPassages(transactions, open_store(settings))
+    wait = ActiveIndexWait(transactions)
     return [
-        IndexPassages(sessions, copy=copy, wait=wait, stage=stage, concurrency=settings.indexers),
+        IndexPassages(transactions, copy=copy, wait=wait, stage=stage, concurrency=settings.indexers),
         Purge(stage, sessions, concurrency=2),
         Sweep(stage, concurrency=1),
         PurgeUser(stage.outbox),

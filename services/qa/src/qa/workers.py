@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
-from chassis.database import Sessions
 from chassis.failures import Failure
+from chassis.transactions import Transactions
 from contracts.facts import DocumentReady, UserPurged
 from contracts.topics import USERS
 from messaging import fences
@@ -29,9 +29,9 @@ class IndexPassages(Work):
     max_tries = 6  # with back-off, a store may be away for half a minute before a document fails for it
 
     def __init__(
-        self, sessions: Sessions, *, copy: CopyPassages, wait: ActiveIndexWait, stage: Stage, concurrency: int
+        self, transactions: Transactions, *, copy: CopyPassages, wait: ActiveIndexWait, stage: Stage, concurrency: int
     ) -> None:
-        self._sessions = sessions
+        self._transactions = transactions
         self._copy = copy
         self._wait = wait
         self._stage = stage
@@ -54,7 +54,7 @@ class IndexPassages(Work):
 
     async def erase_late(self, job: Job) -> None:
         of = _version(job)
-        async with self._sessions.begin() as session:
+        async with self._transactions.begin() as session:
             fence = await fences.lock(session, job.subject)
             if fence.is_too_late(job.version):
                 await repository.drop_version(session, of.document, of.version)
