@@ -27,9 +27,12 @@ _UNSENT = """
     SELECT id, topic, subject, body, traceparent, type FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1 FOR UPDATE
 """
 
+# Nobody waits for the disk here: marks that a crash of the database takes back are facts that are sent once more.
 _MARK = """
+    WITH lazily AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
     UPDATE outbox SET sent_at = clock_timestamp(), sent_partition = sent.partition, sent_offset = sent.log_offset
-    FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS sent(id, partition, log_offset) WHERE outbox.id = sent.id
+    FROM lazily, unnest($1::bigint[], $2::int[], $3::bigint[]) AS sent(id, partition, log_offset)
+    WHERE outbox.id = sent.id
 """
 
 # Done with, but nowhere: without a partition it is never taken for something that was sent.
