@@ -96,6 +96,15 @@ async def test_an_expired_token_asks_for_a_refresh(verifier: TokenVerifier) -> N
     assert (await refused(verifier, token(exp=now - 300))).code == "auth.token_expired"
 
 
+async def test_a_token_that_was_good_expires_like_any_other(verifier: TokenVerifier) -> None:
+    given = token(exp=int(time.time()) - 28)
+    assert await verifier.verify(given) is await verifier.verify(given)
+
+    await asyncio.sleep(2.1)
+
+    assert (await refused(verifier, given)).code == "auth.token_expired"
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -245,7 +254,8 @@ async def test_a_new_key_is_found_and_made_up_ones_do_not_become_a_load(
 
 
 async def test_a_withdrawn_key_is_forgotten(auth: Auth, remote: TokenVerifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    await remote.verify(token())
+    known = token()
+    await remote.verify(known)
     auth.body = json.dumps({"keys": [jwk_of(OTHER_KEY, "k2")]})
     monkeypatch.setattr(identity, "KEYS_AGE", 0.0)
     monkeypatch.setattr(identity, "KEYS_PAUSE", 0.0)
@@ -253,6 +263,20 @@ async def test_a_withdrawn_key_is_forgotten(auth: Auth, remote: TokenVerifier, m
     async with asyncio.timeout(5):
         while await is_accepted(remote, token()):  # noqa: ASYNC110 - nothing tells of it but the answer
             await asyncio.sleep(0)  # the keys are fetched beside the requests
+    assert not await is_accepted(remote, known)
+
+
+async def test_no_more_tokens_are_remembered_than_there_is_room_for(
+    verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "REMEMBERED", 2)
+    first, *others = [token() for _ in range(3)]
+    caller = await verifier.verify(first)
+    for given in others:
+        await verifier.verify(given)
+
+    assert await verifier.verify(first) is not caller
+    assert await verifier.verify(others[-1]) is await verifier.verify(others[-1])
 
 
 async def is_accepted(verifier: TokenVerifier, given: str) -> bool:

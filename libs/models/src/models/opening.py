@@ -1,6 +1,7 @@
 """Remote models are opened with their first call, in a thread: loading LangChain takes two seconds and 80 MB."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -21,6 +22,7 @@ class OnFirstUse(Generic[T]):
             async with self._opening:
                 if self._opened is None:
                     self._opened = await asyncio.to_thread(self._open)
+                    gc.freeze()  # a library stays: or every collection looks at its 150,000 objects again
         return self._opened
 
 

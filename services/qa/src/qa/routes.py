@@ -43,12 +43,13 @@ class Questions:
     stop: Stop
 
 
-def _questions(request: Request) -> Questions:
+# Both are coroutines for what FastAPI does with the other kind: it asks a thread.
+async def _questions(request: Request) -> Questions:
     questions: Questions = request.app.state.questions
     return questions
 
 
-def _excluded(value: Annotated[str, Header(alias=EXCLUDED_HEADER, max_length=64_000)] = "") -> frozenset[UUID]:
+async def _excluded(value: Annotated[str, Header(alias=EXCLUDED_HEADER, max_length=64_000)] = "") -> frozenset[UUID]:
     try:
         return decode_excluded(value)
     except ValueError:
