@@ -22,11 +22,12 @@ from messaging.outbox import Outbox
 from messaging.records import Record
 from messaging.subscribing import Subscription
 from messaging.tables import DeadLetter, JobRow, OutboxRow
+from messaging.working import Worker
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.messaging.tests.samples import deleted, ready, until, uploaded
+from libs.messaging.tests.samples import SomeWork, deleted, ready, until, uploaded
 
 
 def record_of(fact: Fact, *, offset: int = 0, event_id: UUID | None = None) -> Record:
@@ -71,14 +72,53 @@ async def the_fence(transactions: Transactions, subject: str) -> Fence | None:
         return await fences.read(session, subject)
 
 
+async def is_done(transactions: Transactions) -> bool:
+    """Whether one job is done."""
+    async with transactions.begin() as session:
+        return "done" in list(await session.scalars(select(JobRow.state)))
+
+
 async def test_a_record_heard_twice_changes_nothing(transactions: Transactions) -> None:
-    woken: list[str] = []
-    handling, record = a_handling(transactions, wake=woken.append), record_of(uploaded())
+    handling, record = a_handling(transactions), record_of(uploaded())
     await handling.handle(record)
     await handling.handle(record)
     assert await count(transactions, JobRow) == 1
     assert await count(transactions, OutboxRow) == 0
-    assert woken[0] == "some", "its own process need not wait to be notified"
+
+
+async def test_what_a_handler_notes_begins_with_its_commit(transactions: Transactions) -> None:
+    work = SomeWork()
+    handling = a_handling(transactions, workers={work.kind: Worker(work, transactions)})
+    await handling.handle(record_of(uploaded()))
+    await until(lambda: is_done(transactions))
+    assert work.finished[0].attempt == 1
+
+
+async def test_what_a_handler_notes_waits_where_all_places_are_taken(transactions: Transactions) -> None:
+    work = SomeWork(held=True)
+    handling = a_handling(transactions, workers={work.kind: Worker(work, transactions)})
+    for _ in range(3):
+        await handling.handle(record_of(uploaded()))
+    async with transactions.begin() as session:
+        states = list(await session.scalars(select(JobRow.state).order_by(JobRow.state)))
+    assert states == ["running", "waiting", "waiting"]
+    work.gate.set()
+    await until(lambda: is_done(transactions))
+
+
+async def test_what_a_handler_noted_that_failed_is_not_begun(transactions: Transactions) -> None:
+    work, tries = SomeWork(), iter([True, False])
+
+    async def fail_once(session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
+        await note(session, fence, fact)
+        if next(tries):
+            raise ValueError
+
+    worker = Worker(work, transactions)
+    handling = a_handling(transactions, {DocumentUploaded: fail_once}, workers={work.kind: worker})
+    await handling.handle(record_of(uploaded()))
+    await until(lambda: is_done(transactions))
+    assert [job.attempt for job in work.finished] == [1], "the first transaction has left nothing"
 
 
 async def test_an_older_version_heard_late_changes_nothing(transactions: Transactions) -> None:

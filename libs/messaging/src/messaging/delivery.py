@@ -79,7 +79,8 @@ class Delivery:
         self._workers = {work.kind: Worker(work, self._transactions, self.wake) for work in works}
         self._chores = {chore.name: ChoreRunner(chore, self._sessions) for chore in (housekeeping(), *chores)}
         self._handlings = {
-            each.topic.name: Handling(each, self._transactions, wake=self.wake, end=end) for each in subscriptions
+            each.topic.name: Handling(each, self._transactions, workers=self._workers, end=end)
+            for each in subscriptions
         }
         self._consumptions = [self._consumption(service, topic) for topic in self._handlings]
         self._watchdog = Watchdog(

@@ -1,7 +1,7 @@
 """Handling one record: one transaction with its fence locked first, or a dead letter. It always ends in one of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import structlog
@@ -19,6 +19,7 @@ from messaging.records import Heard, Record, read
 from messaging.repeating import is_away, repeat_while_away
 from messaging.subscribing import Handler, Subscription
 from messaging.waking import woken_by
+from messaging.working import Begun, Worker
 
 TRIES = 3  # of a handler that fails for a reason of its own; then the record is put aside
 PATIENCE = 240.0  # seconds without the own database; below max_poll_interval, at which the partition would be lost
@@ -37,13 +38,13 @@ class Handling:
         subscription: Subscription,
         transactions: Transactions,
         *,
-        wake: Callable[[str], None] = lambda _kind: None,
+        workers: Mapping[str, Worker] | None = None,
         end: End = end_process,
         patience: float = PATIENCE,
     ) -> None:
         self._handlers: dict[type[Fact], Handler] = dict(subscription.handlers)
         self._transactions = transactions
-        self._wake = wake
+        self._workers = workers or {}
         self._end = end
         self._patience = patience
         self.waiting = False
@@ -91,10 +92,23 @@ class Handling:
                 return
 
     async def _transaction(self, handler: Handler, fact: Fact) -> None:
-        async with self._transactions.begin() as session:
-            await handler(session, await _fence_of(session, fact), fact)
+        begun: list[Begun] = []
+        try:
+            async with self._transactions.begin() as session:
+                await handler(session, await _fence_of(session, fact), fact)
+                await self._begin_noted(session, begun)
+        except BaseException:
+            for each in begun:
+                each.forget()
+            raise
+        for each in begun:
+            each.go()
+
+    async def _begin_noted(self, session: AsyncSession, begun: list[Begun]) -> None:
+        """What was noted here begins with the commit."""
         for kind in woken_by(session):
-            self._wake(kind)
+            if (worker := self._workers.get(kind)) is not None:
+                begun.append(await worker.take_within(session))
 
     async def _bury(self, record: Record, failure: Failure) -> None:
         async def transaction() -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
@@ -27,6 +28,24 @@ HAND_BACK_SECONDS = 8.0
 log = structlog.stdlib.get_logger(__name__)
 
 
+@dataclass
+class Begun:
+    """Jobs that a transaction has taken for a worker, which keeps places for them until it has ended."""
+
+    worker: "Worker"
+    places: int = 0
+    taken: list[Taken] = field(default_factory=list)
+    due: int = 0
+
+    def go(self) -> None:
+        """The transaction is committed: do them."""
+        self.worker._go(self)
+
+    def forget(self) -> None:
+        """It is not."""
+        self.worker._reserved -= self.places
+
+
 class Worker:
     """Does one kind of work, as many jobs at a time as it allows."""
 
@@ -44,6 +63,7 @@ class Worker:
         self._stopping = False
         self._held_elsewhere = 0
         self._more = False
+        self._reserved = 0
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -72,6 +92,22 @@ class Worker:
             await self._hand_back_all()
             renewing.cancel()
 
+    async def take_within(self, session: AsyncSession) -> Begun:
+        """Take what is due in the transaction that has noted some of it, as far as there are free places.
+
+        Saves a transaction, and the wait for it, at each step of each document.
+        """
+        places = 0 if self._stopping else max(0, self._free())
+        if not places:
+            return Begun(self)
+        self._reserved += places
+        try:
+            taken, due = await self._take_in(session, places)
+        except BaseException:
+            self._reserved -= places
+            raise
+        return Begun(self, places, taken, due)
+
     async def renew(self) -> None:
         """Prolong the leases of what is running, and stop what has lost its own or has become too late."""
         attempts = [attempt for attempt, _ in self._running.values()]
@@ -95,15 +131,27 @@ class Worker:
                 log.warning("taking jobs failed", kind=self._work.kind, exc_info=not is_transient(error))
                 self._wake_after(AGAIN)
                 return
-            for each in taken:
-                self._start(each)
-            # A lone owner's jobs are taken at once, as far as there are any. Of several, one may have more.
-            self._more = len(taken) == free or (due > 1 and bool(taken))
-            self._mind_what_is_held(taken, due)
+            self._begin_all(taken, due, places=free)
+
+    def _go(self, begun: Begun) -> None:
+        self._reserved -= begun.places
+        if begun.places:
+            self._begin_all(begun.taken, begun.due, places=begun.places)
+        if self._more or not begun.places:
+            self.wake()
+        if self._stopping:
+            self._hand_back()
+
+    def _begin_all(self, taken: list[Taken], due: int, *, places: int) -> None:
+        for each in taken:
+            self._start(each)
+        # A lone owner's jobs are taken at once, as far as there are any. Of several, one may have more.
+        self._more = len(taken) == places or (due > 1 and bool(taken))
+        self._mind_what_is_held(taken, due)
 
     def _free(self) -> int:
         if self.pause.reason is None:
-            return self._work.concurrency - len(self._running)
+            return self._work.concurrency - len(self._running) - self._reserved
         # While the configuration is wrong, one job now and then finds out whether it still is.
         return 1 if not self._running and self.pause.is_over else 0
 
@@ -117,19 +165,28 @@ class Worker:
         self._wake_after(timedelta(seconds=seconds))
 
     async def _take(self, most: int) -> tuple[list[Taken], int]:
-        kind, lease = self._work.kind, self._work.lease
-        if type(self._work).begin is Work.begin:
+        if not self._begins:
             async with self._transactions.driver() as driver:
-                return await taking.take(driver, kind=kind, lease=lease, most=most)
+                return await taking.take(driver, kind=self._work.kind, lease=self._work.lease, most=most)
         async with self._transactions.begin() as session:
-            driver = await driver_of(session)
-            taken, due = await taking.take(driver, kind=kind, lease=lease, most=most, with_fence=True)
-            for each in taken:
-                if each.job.attempt == 1:
-                    await self._begin(session, each.job)
+            taken, due = await self._take_in(session, most)
         for woken in woken_by(session):
             self._wake_kind(woken)
         return taken, due
+
+    async def _take_in(self, session: AsyncSession, most: int) -> tuple[list[Taken], int]:
+        kind, lease = self._work.kind, self._work.lease
+        driver = await driver_of(session)
+        taken, due = await taking.take(driver, kind=kind, lease=lease, most=most, with_fence=self._begins)
+        for each in taken:
+            if self._begins and each.job.attempt == 1:
+                await self._begin(session, each.job)
+        return taken, due
+
+    @property
+    def _begins(self) -> bool:
+        """Whether it says something when a job is taken for the first time."""
+        return type(self._work).begin is not Work.begin
 
     async def _begin(self, session: AsyncSession, job: Job) -> None:
         fence = await fences.lock(session, job.subject)
@@ -167,10 +224,13 @@ class Worker:
                 log.warning("leases were not renewed", kind=self._work.kind, exc_info=not is_transient(error))
 
     async def _hand_back_all(self) -> None:
+        if running := self._hand_back():
+            _, unfinished = await asyncio.wait(running, timeout=HAND_BACK_SECONDS)
+            for task in unfinished:
+                task.cancel()
+
+    def _hand_back(self) -> "list[asyncio.Task[None]]":
         running = list(self._running.values())
         for attempt, _ in running:
             attempt.stop("stopping")
-        if running:
-            _, unfinished = await asyncio.wait([task for _, task in running], timeout=HAND_BACK_SECONDS)
-            for task in unfinished:
-                task.cancel()
+        return [task for _, task in running]
