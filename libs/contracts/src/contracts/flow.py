@@ -32,7 +32,7 @@ class Step:
 FLOW = (
     Step("a file is accepted and stored", DocumentUploaded, ("gateway",), ("ingest",)),
     Step("its parsing has begun", DocumentParsingStarted, ("ingest",), ("gateway",)),
-    Step("its text is extracted and split", DocumentChunked, ("ingest",), ("embedder", "gateway")),
+    Step("its text is extracted and split", DocumentChunked, ("ingest",), ("embedder", "qa", "gateway")),
     Step("its chunks are being embedded", DocumentEmbeddingProgressed, ("embedder",), ("gateway",)),
     Step("its vectors are stored", DocumentEmbedded, ("embedder",), ("qa", "gateway")),
     Step("it can be asked about", DocumentReady, ("qa",), ("gateway", "ingest", "embedder")),

@@ -98,8 +98,8 @@ _WORDS = rf"""
     )
     SELECT stem,
            (SELECT count(*) FROM (
-               SELECT FROM passages
-               WHERE search @@ ('''{OWNER_WORD}' || $2::uuid || ''' & ' || quoted)::tsquery AND owner_id = $2
+               SELECT FROM passages JOIN searchable_documents USING (document_id, version)
+               WHERE search @@ ('''{OWNER_WORD}' || $2::uuid || ''' & ' || quoted)::tsquery AND passages.owner_id = $2
                -- One more than a rare word may have: how common the others are does not matter.
                LIMIT greatest({RARE_AT_LEAST}, ceil({RARE_SHARE} * owned.passages)) + 1) AS holders) AS holders,
            owned.passages

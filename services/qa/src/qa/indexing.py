@@ -1,7 +1,11 @@
-"""Copying a document's passages from the chunks file, batch by batch, checked against its digest."""
+"""Copying a document's passages from the chunks file, batch by batch, checked against its digest.
+
+A long one's are copied early, while its vectors are being made (docs/decisions/0056).
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -9,19 +13,24 @@ import structlog
 from chassis.failures import Transient
 from chassis.objects import PIECE, ObjectMissing, ObjectStore
 from chassis.transactions import Transactions
+from contracts.chunks_file import BATCH as ONE_CALL
 from contracts.chunks_file import Chunk, ChunksHeader, parse_chunk, parse_header
 from contracts.objects import chunks_key
 from messaging import fences
+from messaging.fences import Fence
 from pydantic import ValidationError
 
 from qa.active_index import is_searchable_in_active
-from qa.orders import IndexOrder
-from qa.repository import DocumentVersion, copy_passages
+from qa.orders import CopyOrder
+from qa.repository import DocumentVersion, copy_passages, is_copied
 
 log = structlog.stdlib.get_logger(__name__)
 
 # Passages in one transaction: 50 ms, during which the document's fence is locked.
 BATCH = 512
+
+COPY_EARLY = "copy_passages"
+"""The kind of job that does it early."""
 
 WAIT_FIRST, WAIT_LONGEST = 0.05, 2.0
 
@@ -42,20 +51,30 @@ class CopyPassages:
         self._store = store
         self._batch = batch
 
-    async def __call__(self, of: DocumentVersion, order: IndexOrder) -> Copied | None:
-        """All batches but the last are committed, where nothing shows them yet; None if it has become too late.
+    async def __call__(self, of: DocumentVersion, order: CopyOrder) -> Copied | None:
+        """All batches but the last are committed, where nothing shows them yet; None if nobody needs them any more.
 
         Raises `Transient` if the file is not there, or is not the one that was announced.
         """
-        lines = _Lines(_pieces(self._store, chunks_key(of.owner, of.document, of.version, order.attempt)))
-        try:
-            return await self._copy(of, order, lines)
-        except ObjectMissing:
-            raise Transient("processing.chunks_missing", "The text of the document is not in its place.") from None
-        except ValidationError:
-            raise Transient("processing.chunks_unreadable", "The text of the document cannot be read.") from None
+        with _trouble_named():
+            return await self._copy(of, order, self._lines(of, order))
 
-    async def _copy(self, of: DocumentVersion, order: IndexOrder, lines: "_Lines") -> Copied | None:
+    async def rest(self, of: DocumentVersion, order: CopyOrder) -> Copied | None:
+        """The same, and what was copied early is not copied again."""
+        if not is_worth_copying_early(order.chunk_count) or not await self._is_copied(of, order):
+            return await self(of, order)
+        with _trouble_named():
+            header = parse_header(await anext(aiter(self._lines(of, order)), b""))
+        return Copied(header=header, last=[])
+
+    def _lines(self, of: DocumentVersion, order: CopyOrder) -> "_Lines":
+        return _Lines(_pieces(self._store, chunks_key(of.owner, of.document, of.version, order.attempt)))
+
+    async def _is_copied(self, of: DocumentVersion, order: CopyOrder) -> bool:
+        async with self._transactions.driver() as driver:
+            return await is_copied(driver, of, kind=COPY_EARLY, chunks_sha256=order.chunks_sha256)
+
+    async def _copy(self, of: DocumentVersion, order: CopyOrder, lines: "_Lines") -> Copied | None:
         header: ChunksHeader | None = None
         batch: list[Chunk] = []
         count = 0
@@ -76,10 +95,20 @@ class CopyPassages:
     async def _write(self, of: DocumentVersion, batch: list[Chunk]) -> bool:
         async with self._transactions.begin() as session:
             fence = await fences.lock(session, of.document)
-            if fence.is_too_late(of.version):
+            if not is_wanted(fence, of.version):
                 return False
             await copy_passages(session, of, batch)
         return True
+
+
+def is_worth_copying_early(chunk_count: int) -> bool:
+    """Whether its vectors take more than one call to the model: before that a job more costs more than it saves."""
+    return chunk_count > ONE_CALL
+
+
+def is_wanted(fence: Fence, version: int) -> bool:
+    """Whether passages of this version are still to be written."""
+    return not fence.is_too_late(version) and fence.outcome_of(version) is None
 
 
 class ActiveIndexWait:
@@ -100,6 +129,16 @@ class ActiveIndexWait:
     async def _is_searchable(self, indexes: tuple[str, ...]) -> bool:
         async with self._transactions.driver() as driver:
             return await is_searchable_in_active(driver, indexes)
+
+
+@contextmanager
+def _trouble_named() -> Iterator[None]:
+    try:
+        yield
+    except ObjectMissing:
+        raise Transient("processing.chunks_missing", "The text of the document is not in its place.") from None
+    except ValidationError:
+        raise Transient("processing.chunks_unreadable", "The text of the document cannot be read.") from None
 
 
 class _Lines:

@@ -46,7 +46,7 @@ from qa.statements import Statements
 from qa.stopping import CHANNEL, Stop, StopWatch
 from qa.subscribers import Subscribers
 from qa.vectors import ShardedVectors
-from qa.workers import IndexPassages, PurgeUser
+from qa.workers import CopyEarly, IndexPassages, PurgeUser
 
 # Longer than any answer may take.
 ABANDONED = timedelta(hours=2)
@@ -151,6 +151,7 @@ def stage_of(outbox: Outbox) -> Stage:
         outbox=outbox,
         holdings=SearchableDocuments(),
         makes=IndexPassages.kind,
+        writes_too=(CopyEarly.kind,),
         purge="purge_document",
         sweep="sweep_document",
     )
@@ -161,6 +162,7 @@ def works(settings: QaSettings, sessions: Sessions, transactions: Transactions, 
     copy = CopyPassages(transactions, open_store(settings))
     wait = ActiveIndexWait(transactions)
     return [
+        CopyEarly(transactions, copy),
         IndexPassages(transactions, copy=copy, wait=wait, stage=stage, concurrency=settings.indexers),
         Purge(stage, sessions, concurrency=2),
         Sweep(stage, concurrency=1),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from chassis.transactions import driver_of
+from chassis.transactions import Driver, driver_of
 from contracts.chunks_file import Chunk
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,6 +19,12 @@ _COPY = """
     FROM unnest($4::int[], $5::int[], $6::int[], $7::int[], $8::text[]) AS new(ordinal, page, starts_at, ends_at, text)
     ON CONFLICT (document_id, version, ordinal) DO UPDATE
     SET page = excluded.page, starts_at = excluded.starts_at, ends_at = excluded.ends_at, text = excluded.text
+"""
+
+# The same bytes are the same passages, and what is told of a job is true of what its last transaction wrote.
+_IS_COPIED = """
+    SELECT true FROM jobs
+    WHERE subject = $1 AND version = $2 AND kind = $3 AND state = 'done' AND payload ->> 'chunks_sha256' = $4
 """
 
 # Of its own version it deletes what an attempt has left that read another file.
@@ -59,6 +65,11 @@ async def copy_passages(session: AsyncSession, of: DocumentVersion, chunks: Sequ
         [chunk.end for chunk in chunks],
         [chunk.text for chunk in chunks],
     )
+
+
+async def is_copied(driver: Driver, of: DocumentVersion, *, kind: str, chunks_sha256: str) -> bool:
+    """Whether a job of this kind has written all passages of that chunks file."""
+    return bool(await driver.fetchval(_IS_COPIED, str(of.document), of.version, kind, chunks_sha256))
 
 
 async def make_searchable(

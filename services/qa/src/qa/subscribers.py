@@ -1,6 +1,13 @@
 """What qa hears, and what it notes of it."""
 
-from contracts.facts import DocumentDeleted, DocumentEmbedded, DocumentFailed, IndexActivated, UserDeleted
+from contracts.facts import (
+    DocumentChunked,
+    DocumentDeleted,
+    DocumentEmbedded,
+    DocumentFailed,
+    IndexActivated,
+    UserDeleted,
+)
 from contracts.topics import DOCUMENTS, INDEXES, USERS
 from messaging import jobs
 from messaging.fences import Fence
@@ -9,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from stages.stage import PurgeOrder, Stage
 
 from qa import active_index
-from qa.orders import IndexOrder
+from qa.indexing import COPY_EARLY, is_worth_copying_early
+from qa.orders import CopyOrder, IndexOrder
 from qa.workers import PurgeUser
 
 
@@ -18,6 +26,21 @@ class Subscribers:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
+
+    async def note_chunked(self, session: AsyncSession, fence: Fence, fact: DocumentChunked) -> None:
+        """The passages of a long document are copied while its vectors are being made."""
+        if not is_worth_copying_early(fact.chunk_count) or fence.is_over(fact.version):
+            return
+        if fence.outcome_of(fact.version) is None:
+            order = CopyOrder(attempt=fact.attempt, chunk_count=fact.chunk_count, chunks_sha256=fact.chunks_sha256)
+            await jobs.add(
+                session,
+                kind=COPY_EARLY,
+                subject=fact.document_id,
+                version=fact.version,
+                owner=fact.owner_id,
+                payload=order.to_payload(),
+            )
 
     async def note_embedded(self, session: AsyncSession, fence: Fence, fact: DocumentEmbedded) -> None:
         """A version whose vectors are stored gets its job."""
@@ -64,6 +87,7 @@ class Subscribers:
             Subscription(
                 DOCUMENTS,
                 {
+                    DocumentChunked: self.note_chunked,
                     DocumentEmbedded: self.note_embedded,
                     DocumentFailed: self._stage.note_failed,
                     DocumentDeleted: self._stage.note_deleted,

@@ -16,41 +16,19 @@ from stages.erasing import LONGEST_LEASE
 from stages.stage import PurgeOrder, Stage
 
 from qa import repository
-from qa.indexing import ActiveIndexWait, Copied, CopyPassages
-from qa.orders import IndexOrder
+from qa.indexing import COPY_EARLY, ActiveIndexWait, Copied, CopyPassages, is_wanted
+from qa.orders import CopyOrder, IndexOrder
 from qa.repository import DocumentVersion
 
 
-class IndexPassages(Work):
-    """Copies a document's passages; its final transaction makes the version answer, and says so."""
+class WritesPassages(Work):
+    """What is the same for all work that writes a document's passages."""
 
-    kind = "index_passages"
     lease = LONGEST_LEASE
-    max_tries = 6  # with back-off, a store may be away for half a minute before a document fails for it
 
-    def __init__(
-        self, transactions: Transactions, *, copy: CopyPassages, wait: ActiveIndexWait, stage: Stage, concurrency: int
-    ) -> None:
+    def __init__(self, transactions: Transactions, copy: CopyPassages) -> None:
         self._transactions = transactions
         self._copy = copy
-        self._wait = wait
-        self._stage = stage
-        self.concurrency = concurrency
-
-    async def run(self, job: Job) -> Finish:
-        order = IndexOrder.of(job.payload)
-        copied = await self._copy(_version(job), order)
-        await self._wait(order.indexes)
-
-        async def finish(session: AsyncSession, fence: Fence) -> None:
-            if copied is not None and not fence.is_too_late(job.version):
-                await self._make_searchable(session, fence, job, order=order, copied=copied)
-
-        return finish
-
-    async def give_up(self, session: AsyncSession, fence: Fence, job: Job, failure: Failure) -> None:
-        asked = IndexOrder.of(job.payload).round
-        await self._stage.fail(session, fence, job, failure, asked=asked)
 
     async def erase_late(self, job: Job) -> None:
         of = _version(job)
@@ -58,6 +36,52 @@ class IndexPassages(Work):
             fence = await fences.lock(session, job.subject)
             if fence.is_too_late(job.version):
                 await repository.drop_version(session, of.document, of.version)
+
+
+class CopyEarly(WritesPassages):
+    """Copies a document's passages while its vectors are being made. What it does not do `IndexPassages` does."""
+
+    kind = COPY_EARLY
+    max_tries = 1
+
+    async def run(self, job: Job) -> Finish:
+        copied = await self._copy(_version(job), CopyOrder.of(job.payload))
+
+        async def finish(session: AsyncSession, fence: Fence) -> None:
+            if copied is not None and is_wanted(fence, job.version):
+                await repository.copy_passages(session, _version(job), copied.last)
+
+        return finish
+
+
+class IndexPassages(WritesPassages):
+    """Copies what is left of a document's passages; its final transaction makes the version answer, and says so."""
+
+    kind = "index_passages"
+    max_tries = 6  # with back-off, a store may be away for half a minute before a document fails for it
+
+    def __init__(
+        self, transactions: Transactions, *, copy: CopyPassages, wait: ActiveIndexWait, stage: Stage, concurrency: int
+    ) -> None:
+        super().__init__(transactions, copy)
+        self._wait = wait
+        self._stage = stage
+        self.concurrency = concurrency
+
+    async def run(self, job: Job) -> Finish:
+        order = IndexOrder.of(job.payload)
+        copied = await self._copy.rest(_version(job), order)
+        await self._wait(order.indexes)
+
+        async def finish(session: AsyncSession, fence: Fence) -> None:
+            if copied is not None and is_wanted(fence, job.version):
+                await self._make_searchable(session, fence, job, order=order, copied=copied)
+
+        return finish
+
+    async def give_up(self, session: AsyncSession, fence: Fence, job: Job, failure: Failure) -> None:
+        asked = IndexOrder.of(job.payload).round
+        await self._stage.fail(session, fence, job, failure, asked=asked)
 
     async def _make_searchable(
         self, session: AsyncSession, fence: Fence, job: Job, *, order: IndexOrder, copied: Copied
