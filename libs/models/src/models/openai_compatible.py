@@ -1,6 +1,7 @@
 """OpenAI, and every server that speaks its protocol."""
 
 from typing import TYPE_CHECKING
+from urllib.request import getproxies
 
 from chassis.failures import Failure
 from pydantic import SecretStr
@@ -11,6 +12,7 @@ from models.opening import keep_to_ourselves
 from models.settings import ModelSettings
 
 if TYPE_CHECKING:
+    from httpx import AsyncClient
     from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
 
@@ -18,7 +20,6 @@ def open_embeddings(settings: ModelSettings, model: str, dimensions: int | None)
     """`dimensions` only if the model is to give another number of them than its own."""
     key = _key(settings)
     keep_to_ourselves()
-    from httpx import AsyncClient
     from langchain_openai import OpenAIEmbeddings
 
     return OpenAIEmbeddings(
@@ -28,7 +29,7 @@ def open_embeddings(settings: ModelSettings, model: str, dimensions: int | None)
         openai_api_base=settings.openai_base_url,
         max_retries=0,
         request_timeout=settings.provider_timeout,
-        http_async_client=AsyncClient(),  # its own would be shared by all models of the process, whatever their loop
+        http_async_client=_client(),
         chunk_size=settings.provider_texts_per_call,
         # True would fetch tiktoken's tables from the network, and send tokens where many servers want text.
         check_embedding_ctx_length=False,
@@ -38,7 +39,6 @@ def open_embeddings(settings: ModelSettings, model: str, dimensions: int | None)
 def open_chat(settings: ModelSettings, model: str) -> "ChatOpenAI":
     key = _key(settings)
     keep_to_ourselves()
-    from httpx import AsyncClient
     from langchain_openai import ChatOpenAI
 
     return ChatOpenAI(
@@ -47,7 +47,7 @@ def open_chat(settings: ModelSettings, model: str) -> "ChatOpenAI":
         base_url=settings.openai_base_url,
         max_retries=0,
         timeout=settings.provider_timeout,
-        http_async_client=AsyncClient(),
+        http_async_client=_client(),
         stream_usage=True,
         use_responses_api=False,
     )
@@ -66,6 +66,14 @@ def failure(error: Exception, time_limit: float) -> Failure:
         if isinstance(cause, openai.APIConnectionError | httpx.TransportError):
             return unreachable()
     return bad_answer(type(error).__name__)
+
+
+def _client() -> "AsyncClient":
+    """One for each model: the library's own would be shared by all of the process, whatever their loop."""
+    from chassis.transport import Transport
+    from httpx import AsyncClient
+
+    return AsyncClient() if getproxies() else AsyncClient(transport=Transport())
 
 
 def _key(settings: ModelSettings) -> SecretStr:

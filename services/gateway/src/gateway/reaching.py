@@ -3,6 +3,7 @@
 import ssl
 
 import httpx
+from chassis.transport import Transport
 
 from gateway.settings import GatewaySettings
 
@@ -13,10 +14,9 @@ def create_client(settings: GatewaySettings) -> httpx.AsyncClient:
     # Without certificates it trusts nobody; loading them takes 80 ms and some MB.
     tls = ssl.create_default_context() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return httpx.AsyncClient(
-        verify=tls,
+        # Kept shorter than the servers keep theirs, or requests go out on connections that are being closed.
+        transport=Transport(most=1000, kept=100, kept_seconds=30.0, tls=tls),
         timeout=httpx.Timeout(settings.upstream_seconds, connect=2.0, pool=5.0),
-        # Shorter than the servers keep theirs, or requests go out on connections that are being closed.
-        limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30.0),
         trust_env=False,
         follow_redirects=False,
     )
