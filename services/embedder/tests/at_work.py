@@ -115,9 +115,9 @@ class AtWork:
         self.parts = Parts.of(settings, sessions, self.transactions, store)
         self.chroma: Chroma = self.parts.chroma
         (subscription,) = Subscribers(self.parts.stage).subscriptions()
-        self._handling = Handling(subscription, self.transactions, wake=self._wake)
         self.works: dict[str, Work] = {work.kind: work for work in self.parts.works()}
         self.workers: dict[str, Worker] = {}
+        self._handling = Handling(subscription, self.transactions, workers=self.workers)
         self._offset = 0
 
     def work(self, kind: str) -> Work:
@@ -126,7 +126,8 @@ class AtWork:
     @asynccontextmanager
     async def working(self, *kinds: str) -> AsyncIterator[None]:
         """Have jobs of these kinds done, or of all."""
-        self.workers = {kind: Worker(self.works[kind], self.transactions, self._wake) for kind in kinds or self.works}
+        for kind in kinds or self.works:
+            self.workers[kind] = Worker(self.works[kind], self.transactions, self._wake)
         running = [asyncio.create_task(worker.run()) for worker in self.workers.values()]
         pulse = asyncio.create_task(self._pulse())
         try:
@@ -136,7 +137,7 @@ class AtWork:
             for worker in self.workers.values():
                 worker.stop()
             await asyncio.wait(running)
-            self.workers = {}
+            self.workers.clear()
 
     async def split(self, document: Document, *, version: int = 1, attempt: int = 1) -> None:
         """Store the chunks file, as ingest would."""

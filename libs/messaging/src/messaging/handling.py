@@ -44,7 +44,7 @@ class Handling:
     ) -> None:
         self._handlers: dict[type[Fact], Handler] = dict(subscription.handlers)
         self._transactions = transactions
-        self._workers = workers or {}
+        self._workers = {} if workers is None else workers
         self._end = end
         self._patience = patience
         self.waiting = False
