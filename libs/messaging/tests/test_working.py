@@ -16,7 +16,7 @@ from messaging.jobs import Job
 from messaging.outbox import Outbox
 from messaging.tables import JobRow, OutboxRow
 from messaging.workers import Finish
-from messaging.working import Worker
+from messaging.working import Begun, Worker
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -91,6 +91,42 @@ async def test_no_more_at_a_time_than_the_work_allows(transactions: Transactions
         await until(lambda: len(work.runs) == 2)
         work.gate.set()
         await until(lambda: len(work.finished) == 5)
+
+
+async def test_what_others_note_while_a_transaction_keeps_all_places_is_done_after_it(
+    transactions: Transactions,
+) -> None:
+    work = SomeWork(concurrency=2)
+    async with working(transactions, work) as worker:
+        async with transactions.begin() as session:
+            await jobs.add(session, kind="some", subject="s", version=1, owner="a")
+            begun = await worker.take_within(session)
+            await note(transactions, "t")
+            worker.wake()
+            await asyncio.sleep(0.05)
+            assert work.runs == [], "it has no place yet"
+        begun.go()
+        await until(lambda: len(work.finished) == 2)
+
+
+async def test_places_kept_for_a_transaction_that_fails_are_given_back(transactions: Transactions) -> None:
+    work = SomeWork()
+
+    async def fail(worker: Worker) -> None:
+        async with transactions.begin() as session:
+            begun.append(await worker.take_within(session))
+            worker.wake()
+            await asyncio.sleep(0.05)
+            raise ZeroDivisionError
+
+    begun: list[Begun] = []
+    async with working(transactions, work) as worker:
+        await note(transactions)
+        with pytest.raises(ZeroDivisionError):
+            await fail(worker)
+        begun[0].forget()
+        await until(lambda: is_in(transactions, "done"))
+    assert [job.attempt for job in work.finished] == [1], "the taking that was taken back is none"
 
 
 async def test_the_first_taking_says_its_fact_in_its_own_transaction(transactions: Transactions) -> None:

@@ -43,7 +43,7 @@ class Begun:
 
     def forget(self) -> None:
         """It is not."""
-        self.worker._reserved -= self.places
+        self.worker._go(Begun(self.worker, self.places))
 
 
 class Worker:
@@ -135,9 +135,11 @@ class Worker:
 
     def _go(self, begun: Begun) -> None:
         self._reserved -= begun.places
+        # Whoever looked meanwhile has found no place, and left it to those who give one back.
+        look_again = self._more or not begun.places
         if begun.places:
             self._begin_all(begun.taken, begun.due, places=begun.places)
-        if self._more or not begun.places:
+        if look_again or self._more:
             self.wake()
         if self._stopping:
             self._hand_back()
