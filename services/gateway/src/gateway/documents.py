@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from chassis.transactions import Driver
 from contracts.documents import Document, DocumentError, DocumentLinks, DocumentPage, DocumentStatus
 from sqlalchemy import Select, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,6 +14,8 @@ from gateway import cursors
 from gateway.cursors import Place, Query
 from gateway.errors import DocumentNotFound, DocumentNotReady
 from gateway.tables import DocumentRow
+
+_LIVE = "SELECT id, live_version FROM documents WHERE owner_id = $1 AND id = ANY($2::uuid[]) AND status <> $3"
 
 
 def show(row: DocumentRow) -> Document:
@@ -55,16 +58,10 @@ async def find_readable(session: AsyncSession, owner: UUID, document: UUID) -> D
     return row
 
 
-async def live_versions(session: AsyncSession, owner: UUID, documents: Sequence[UUID]) -> dict[UUID, int]:
+async def live_versions(driver: Driver, owner: UUID, documents: Sequence[UUID]) -> dict[UUID, int]:
     """Which version of each answers. Raises `DocumentNotFound` or `DocumentNotReady` if one does not."""
-    rows = await session.execute(
-        select(DocumentRow.id, DocumentRow.live_version).where(
-            DocumentRow.id.in_(documents),
-            DocumentRow.owner_id == owner,
-            DocumentRow.status != DocumentStatus.DELETING.value,
-        )
-    )
-    found = {row.id: row.live_version for row in rows}
+    rows = await driver.fetch(_LIVE, owner, documents, DocumentStatus.DELETING.value)
+    found = {row["id"]: row["live_version"] for row in rows}
     if missing := [document for document in documents if document not in found]:
         raise DocumentNotFound(*missing)
     if waiting := [document for document in documents if found[document] is None]:

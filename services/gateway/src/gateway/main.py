@@ -152,7 +152,7 @@ def _parts(
             stopping=lambda: app.state.stopping,
         ),
         close_account=CloseAccount(sessions=sessions),
-        prepare_question=PrepareQuestion(reads=reads),
+        prepare_question=PrepareQuestion(transactions=transactions),
         auth=Upstream("auth", http=http, url=settings.auth_url),
         ingest=Upstream("ingest", http=http, url=settings.ingest_url),
         qa=Upstream("qa", http=http, url=settings.qa_url),

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from chassis.database import Sessions
 from chassis.problems import unavailable
+from chassis.transactions import Driver, Transactions
 from contracts.internal import EXCLUDED_HEADER, ForwardedAsk, ForwardedSearch, encode_excluded
 from contracts.questions import AskRequest, SearchRequest
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from sqlalchemy import Uuid, bindparam, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.documents import live_versions
 from gateway.owners import AccountClosed
@@ -24,10 +22,10 @@ MOST_HIDDEN = 2000  # 22 characters each: servers take 64 KiB of headers
 Asked = TypeVar("Asked", AskRequest, SearchRequest)
 
 # One indexed read with every question, and normally nothing is found.
-_HIDDEN = text(f"""
-    SELECT (SELECT closed_at IS NOT NULL FROM owners WHERE id = :owner) AS closed,
-           (SELECT array_agg(document_id) FROM deletions WHERE owner_id = :owner AND {HIDDEN_SQL}) AS hidden
-""").bindparams(bindparam("owner", type_=Uuid()))  # noqa: S608 - a constant of ours
+_HIDDEN = f"""
+    SELECT (SELECT closed_at IS NOT NULL FROM owners WHERE id = $1) AS closed,
+           (SELECT array_agg(document_id) FROM deletions WHERE owner_id = $1 AND {HIDDEN_SQL}) AS hidden
+"""  # noqa: S608 - a constant of ours
 
 
 @dataclass(frozen=True)
@@ -41,34 +39,38 @@ class Prepared:
 class PrepareQuestion:
     """Reads what it must understand of a request for qa. Raises `AccountClosed`."""
 
-    def __init__(self, *, reads: Sessions) -> None:
-        self._reads = reads
+    def __init__(self, *, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     async def hidden(self, owner: UUID) -> dict[str, str]:
         """The header that goes with every request to qa: what is being deleted and not yet erased there."""
-        async with self._reads() as session:
-            return await _hidden(session, owner)
+        async with self._transactions.driver() as driver:
+            return await _hidden(driver, owner)
 
     async def ask(self, owner: UUID, body: bytes) -> Prepared:
         """422 for a bad body; raises `DocumentNotFound` and `DocumentNotReady` for what it names."""
         asked = _parsed(AskRequest, body)
         headers, live = await self._look(owner, asked.document_ids)
-        return Prepared(ForwardedAsk(**asked.model_dump(), live_versions=live).model_dump_json().encode(), headers)
+        return Prepared(
+            ForwardedAsk.model_construct(**dict(asked), live_versions=live).model_dump_json().encode(), headers
+        )
 
     async def search(self, owner: UUID, body: bytes) -> Prepared:
         """The same for a search."""
         asked = _parsed(SearchRequest, body)
         headers, live = await self._look(owner, asked.document_ids)
-        return Prepared(ForwardedSearch(**asked.model_dump(), live_versions=live).model_dump_json().encode(), headers)
+        return Prepared(
+            ForwardedSearch.model_construct(**dict(asked), live_versions=live).model_dump_json().encode(), headers
+        )
 
     async def _look(self, owner: UUID, documents: Sequence[UUID] | None) -> tuple[dict[str, str], dict[UUID, int]]:
-        async with self._reads() as session:
-            headers = await _hidden(session, owner)
-            return headers, await live_versions(session, owner, documents) if documents else {}
+        async with self._transactions.driver() as driver:
+            headers = await _hidden(driver, owner)
+            return headers, await live_versions(driver, owner, documents) if documents else {}
 
 
-async def _hidden(session: AsyncSession, owner: UUID) -> dict[str, str]:
-    closed, hidden = (await session.execute(_HIDDEN, {"owner": owner})).one()
+async def _hidden(driver: Driver, owner: UUID) -> dict[str, str]:
+    [(closed, hidden)] = await driver.fetch(_HIDDEN, owner)
     if closed:
         raise AccountClosed(owner)
     if hidden and len(hidden) > MOST_HIDDEN:
