@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import httpx
 from chassis.failures import Failure, Misconfigured, Transient
+from chassis.transport import Transport
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 UNAVAILABLE = "index.unavailable"
@@ -88,7 +89,10 @@ class Chroma:
         self._timeout = timeout
         self._ids: dict[str, str] = {}
         self._http = httpx.AsyncClient(
-            base_url=url, timeout=httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT), trust_env=False
+            base_url=url,
+            timeout=httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT),
+            trust_env=False,
+            transport=Transport(),
         )
 
     async def close(self) -> None:
