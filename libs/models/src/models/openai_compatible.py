@@ -48,6 +48,7 @@ def open_chat(settings: ModelSettings, model: str) -> "ChatOpenAI":
         max_retries=0,
         timeout=settings.provider_timeout,
         http_async_client=_client(),
+        stream_chunk_timeout=None,  # ours is around it
         stream_usage=True,
         use_responses_api=False,
     )
