@@ -11,6 +11,7 @@ from chassis.identity import TokenVerifier
 from chassis.objects import ObjectStore, open_store
 from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
+from chassis.transport import Transport
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
 from fastapi import FastAPI
@@ -43,7 +44,7 @@ def create_app(settings: IngestSettings) -> FastAPI:
     store = open_store(settings)
     readers = Readers(settings.pdf_engine)
     stage = stage_of(Outbox(settings.service), store)
-    http = AsyncClient()
+    http = AsyncClient(transport=Transport())
     delivery = Delivery(
         settings.service,
         settings,

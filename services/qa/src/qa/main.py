@@ -13,6 +13,7 @@ from chassis.objects import open_store
 from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
 from chassis.transactions import Transactions
+from chassis.transport import Transport
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
 from fastapi import FastAPI
@@ -75,7 +76,7 @@ def create_app(
     running = RunningAnswers()
     delivery = (deliver or deliver_all)(settings, engine, sessions, transactions)
     watch = StopWatch(sessions, running, delivery.listener.subscribe(CHANNEL))
-    http = AsyncClient()
+    http = AsyncClient(transport=Transport())
     retrieve = Retrieve(
         indexes=indexes, models=models, vectors=vectors, texts=FullText(statements), passages=Passages(statements)
     )
