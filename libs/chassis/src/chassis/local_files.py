@@ -28,7 +28,7 @@ from chassis.objects import (
     check_size,
     checked_key,
     checked_prefix,
-    in_pieces,
+    next_piece,
 )
 
 T = TypeVar("T")
@@ -56,13 +56,12 @@ class LocalFiles:
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, size: int | None = None) -> None:
         put = _Put(self._temporary(), self._path(key), self._root)
-        pieces = in_pieces(chunks)
-        first = await anext(pieces, b"")
+        first = await next_piece(chunks)
         if len(first) < PIECE:
             check_size(len(first), size)
             await to_the_end(self._in_thread(lambda: put.whole(first)))
         else:
-            await self._put_large(put, first, pieces, size)
+            await self._put_large(put, first, chunks, size)
 
     async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         path = self._path(key)
@@ -132,12 +131,12 @@ class LocalFiles:
         return self._incoming / uuid4().hex
 
     async def _put_large(self, put: "_Put", first: bytes, rest: AsyncIterator[bytes], size: int | None) -> None:
-        written = len(first)
+        written, piece = 0, first
         try:
-            await to_the_end(self._in_thread(lambda: put.write(first)))
-            async for piece in rest:
+            while piece:
                 written += len(piece)
                 await to_the_end(self._in_thread(partial(put.write, piece)))
+                piece = await next_piece(rest)
             check_size(written, size)
             await to_the_end(self._in_thread(put.keep))
         except BaseException:

@@ -113,19 +113,16 @@ def checked_prefix(prefix: str) -> str:
     return prefix
 
 
-async def in_pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces worth a trip through a thread pool: all but the last have at least `PIECE`."""
+async def next_piece(chunks: AsyncIterator[bytes]) -> bytes:
+    """What is worth a trip through a thread pool: at least `PIECE` bytes, fewer only at the end, none after it."""
     waiting = bytearray()
     async for chunk in chunks:
         if not waiting and len(chunk) >= PIECE:
-            yield chunk  # as it is: no copy
-            continue
+            return chunk  # as it is: no copy
         waiting += chunk
         if len(waiting) >= PIECE:
-            yield bytes(waiting)
-            waiting.clear()
-    if waiting:
-        yield bytes(waiting)
+            break
+    return bytes(waiting)
 
 
 def check_size(came: int, announced: int | None) -> None:

@@ -31,7 +31,7 @@ from chassis.objects import (
     check_size,
     checked_key,
     checked_prefix,
-    in_pieces,
+    next_piece,
 )
 
 T = TypeVar("T")
@@ -94,13 +94,12 @@ class S3Files:
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, size: int | None = None) -> None:
         checked_key(key)
-        pieces = in_pieces(chunks)
-        first = await anext(pieces, b"")
+        first = await next_piece(chunks)
         if len(first) < PIECE:
             check_size(len(first), size)
             await to_the_end(self._in_thread(lambda: self._upload_whole(key, first)))
         else:
-            await self._put_large(key, _Supply(first, pieces, size))
+            await self._put_large(key, _Supply(first, chunks, size))
 
     async def _put_large(self, key: str, supply: "_Supply") -> None:
         upload = asyncio.ensure_future(self._in_thread(lambda: self._upload(key, supply)))
