@@ -1,7 +1,6 @@
 """Asking: the question is kept while what it needs is looked for, then its answer is written."""
 
 import asyncio
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,6 +8,7 @@ from chassis.failures import Failure
 from chassis.ids import uuid7
 
 from qa import chats
+from qa.alongside import alongside
 from qa.answering import Task, Write
 from qa.errors import DocumentNotFound, provider_trouble
 from qa.keeping import Keep, NewQuestion
@@ -40,7 +40,7 @@ class Search:
     async def __call__(self, asked: Asked) -> list[Passage]:
         """The passages that fit, best first. Raises `DocumentNotFound` for documents that are not the owner's."""
         found = asyncio.ensure_future(self.look(asked, Steps()))
-        await _alongside(found, refuse_foreign(self._statements, asked.scope))
+        await alongside(found, refuse_foreign(self._statements, asked.scope))
         try:
             return await found
         except Failure as failure:
@@ -83,7 +83,7 @@ class Ask:
             question=asked.question,
         )
         with steps.timed("open"):
-            await _alongside(retrieval, self._open(question, asked.scope))
+            await alongside(retrieval, self._open(question, asked.scope))
         task = Task(question=question, retrieval=retrieval, previous=previous, steps=steps)
         answer = RunningAnswer(question.chat, question.answer_id)
         self._running.start(answer, lambda running: self._write(task, running))
@@ -95,6 +95,7 @@ class Ask:
         return await chats.previous_question(self._statements, asked.scope.owner, asked.chat)
 
     async def _open(self, question: NewQuestion, scope: Scope) -> None:
+        await asyncio.sleep(0)  # retrieval takes longer: it goes first
         await refuse_foreign(self._statements, scope)
         await self._keep.question(question)
 
@@ -107,18 +108,3 @@ async def refuse_foreign(statements: Statements, scope: Scope) -> None:
     foreign = foreign or await chats.foreign_document(statements, scope.owner, scope.documents)
     if foreign is not None:
         raise DocumentNotFound(foreign)
-
-
-async def _alongside(other: asyncio.Future[list[Passage]], step: Awaitable[None]) -> None:
-    """Take `step` while `other` goes on; if it fails, nobody needs the other any more."""
-    try:
-        await step
-    except BaseException:
-        other.cancel()
-        other.add_done_callback(_seen)
-        raise
-
-
-def _seen(future: asyncio.Future[list[Passage]]) -> None:
-    if not future.cancelled():
-        future.exception()

@@ -10,6 +10,7 @@ from models.embeddings import Embeddings
 from numpy.typing import NDArray
 
 from qa.active_index import ActiveIndex, ActiveIndexes
+from qa.alongside import alongside
 from qa.embedding import QuestionModels
 from qa.evidence import VectorHit, close_enough, supported
 from qa.following import joined, leans_on_previous
@@ -94,7 +95,7 @@ class Retrieve:
     ) -> list[Passage]:
         model = await self._models.for_index(index)
         looks = [self._look(index, model, query, scope=scope, limit=MARGIN * top_k, steps=steps) for query in queries]
-        findings = await asyncio.gather(*looks)
+        findings = [await looks[0]] if len(looks) == 1 else await asyncio.gather(*looks)
         fused = _judge(queries, findings, model.evidence_floor)
         found = await self._read(fused, scope, top_k, steps)
         if len(found) < min(top_k, len(fused)):
@@ -107,11 +108,12 @@ class Retrieve:
     async def _look(
         self, index: ActiveIndex, model: Embeddings, query: str, *, scope: Scope, limit: int, steps: Steps
     ) -> Findings:
-        (vector, near), texts = await asyncio.gather(
-            self._embed_and_search(index, model, query, scope=scope, limit=limit, steps=steps),
-            self._search_texts(query, scope, limit, steps),
+        # The other half goes first, without a task of its own: it takes longer, and both share one core.
+        texts = asyncio.ensure_future(self._search_texts(query, scope, limit, steps))
+        vector, near = await alongside(
+            texts, self._embed_and_search(index, model, query, scope=scope, limit=limit, steps=steps)
         )
-        return Findings(vector=vector, near=near, texts=texts)
+        return Findings(vector=vector, near=near, texts=await texts)
 
     async def _look_further(
         self, index: ActiveIndex, before: Findings, *, scope: Scope, limit: int, steps: Steps
