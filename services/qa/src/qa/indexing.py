@@ -57,18 +57,15 @@ class CopyPassages:
         Raises `Transient` if the file is not there, or is not the one that was announced.
         """
         with _trouble_named():
-            return await self._copy(of, order, self._lines(of, order))
+            return await self._copy(of, order, _Lines(_pieces(self._store, _key(of, order))))
 
     async def rest(self, of: DocumentVersion, order: CopyOrder) -> Copied | None:
         """The same, and what was copied early is not copied again."""
         if not is_worth_copying_early(order.chunk_count) or not await self._is_copied(of, order):
             return await self(of, order)
         with _trouble_named():
-            header = parse_header(await anext(aiter(self._lines(of, order)), b""))
-        return Copied(header=header, last=[])
-
-    def _lines(self, of: DocumentVersion, order: CopyOrder) -> "_Lines":
-        return _Lines(_pieces(self._store, chunks_key(of.owner, of.document, of.version, order.attempt)))
+            first, _, _ = (await self._store.read(_key(of, order), 0, PIECE)).partition(b"\n")
+            return Copied(header=parse_header(first), last=[])
 
     async def _is_copied(self, of: DocumentVersion, order: CopyOrder) -> bool:
         async with self._transactions.driver() as driver:
@@ -129,6 +126,10 @@ class ActiveIndexWait:
     async def _is_searchable(self, indexes: tuple[str, ...]) -> bool:
         async with self._transactions.driver() as driver:
             return await is_searchable_in_active(driver, indexes)
+
+
+def _key(of: DocumentVersion, order: CopyOrder) -> str:
+    return chunks_key(of.owner, of.document, of.version, order.attempt)
 
 
 @contextmanager
