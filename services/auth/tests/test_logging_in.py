@@ -255,5 +255,5 @@ async def test_an_account_that_is_deleted_during_its_login_is_not_logged_in(sess
     issuer = Issuer(KeyRing(sessions), access_seconds=900, refresh_life=timedelta(days=30))
 
     with pytest.raises(BadCredentials):
-        await LogIn(prove, issuer)(ada.email, ada.password)
+        await LogIn(transactions, prove=prove, issuer=issuer)(ada.email, ada.password)
     await transactions.close()

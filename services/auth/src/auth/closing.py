@@ -5,12 +5,14 @@ from uuid import UUID, uuid4
 
 import structlog
 from chassis.database import Sessions
+from chassis.transactions import driver_of
 from contracts.facts import UserDeleted
 from messaging import fences
 from messaging.outbox import Outbox
 from sqlalchemy import ColumnElement, CursorResult, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from auth.errors import BadCredentials
 from auth.proving import Prove
 from auth.repository import lock_user, user_by_id
 from auth.tables import AccountDeletionRow, ApiKeyRow, RefreshFamilyRow, RefreshTokenRow, Row, UserRow
@@ -37,8 +39,11 @@ class CloseAccount:
         """The id of the receipt. Raises `AccountGone`, `BadCredentials`, `TooManyFailures`, `HashingBusy`."""
         async with self._sessions() as session:
             email = (await user_by_id(session, user_id)).email
-        # By id, for somebody else may have the address by now.
-        return await self._prove(email, password, then=lambda session, _: self._erase(session, user_id))
+        claim = await self._prove.compare(email, password)
+        async with self._sessions.begin() as session:
+            if await self._prove.judge(await driver_of(session), claim):
+                return await self._erase(session, user_id)  # by id, for somebody else may have the address by now
+        raise BadCredentials
 
     async def _erase(self, session: AsyncSession, user_id: UUID) -> UUID:
         fence = await fences.lock(session, user_id)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from chassis.ids import uuid7
-from chassis.transactions import driver_of
+from chassis.transactions import Driver
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -42,10 +42,9 @@ class Issuer:
     async def key(self) -> SigningKey:
         return (await self._ring.keys()).signing
 
-    async def begin_family(self, session: AsyncSession, person: Person, key: SigningKey) -> TokenPair:
+    async def begin_family(self, driver: Driver, person: Person, key: SigningKey) -> TokenPair:
         """The first pair after a login: family and token in one statement, for a person waits."""
         token = new_refresh_token()
-        driver = await driver_of(session)
         await driver.execute(_BEGIN, uuid7(), person.id, digest(token), self._refresh_life)
         return TokenPair(person=person, access=self._mint(person, key), refresh_token=token)
 

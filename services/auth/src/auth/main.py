@@ -94,7 +94,7 @@ def _accounts(
         transactions=transactions,
         ring=ring,
         sign_up=SignUp(sessions, passwords=passwords, issuer=issuer),
-        log_in=LogIn(prove, issuer),
+        log_in=LogIn(transactions, prove=prove, issuer=issuer),
         refresh=Refresh(sessions, issuer),
         log_out=LogOut(sessions),
         close=CloseAccount(sessions, prove=prove, outbox=outbox),

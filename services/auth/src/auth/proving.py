@@ -1,21 +1,33 @@
 """Prove that one knows an account's password."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from dataclasses import dataclass
 
-from chassis.transactions import Transactions, driver_of
-from sqlalchemy.ext.asyncio import AsyncSession
+from asyncpg import Record
+from chassis.transactions import Driver, Transactions
 
-from auth.errors import BadCredentials
+from auth.emails import compared
 from auth.passwords import Passwords
-from auth.repository import Person, keep_password_hash, known_by_email
-from auth.throttling import Throttle, account_of
+from auth.repository import Person
+from auth.throttling import USED, Throttle, account_of
 
-T = TypeVar("T")
+_LOOK = f"""
+    SELECT failures, seconds, id, email, name, created_at, password_hash
+    FROM ({USED}) AS used LEFT JOIN users ON compared_email = $4
+"""  # noqa: S608 - both are constants
+_KEEP = "UPDATE users SET password_hash = $2 WHERE id = $1"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What was said of an account, compared but not yet judged: `person` is whoever gave the right password."""
+
+    account: bytes
+    person: Person | None
+    fresh_hash: str | None
 
 
 class Prove:
-    """Compares a password and then, in the transaction that gives the verdict, does what it was asked for.
+    """Compares a password, and then gives the verdict in the transaction that does what it was asked for.
 
     An unknown account and a wrong password look alike: the same answer, and the same work done for it.
     """
@@ -25,24 +37,32 @@ class Prove:
         self._passwords = passwords
         self._throttle = throttle
 
-    async def __call__(self, email: str, password: str, *, then: Callable[[AsyncSession, Person], Awaitable[T]]) -> T:
-        """What `then` gives for the person with this address; by then the account may have been deleted.
-
-        Raises `BadCredentials`, `TooManyFailures`, `HashingBusy`.
-        """
+    async def compare(self, email: str, password: str) -> Claim:
+        """Takes as long as a hash. Raises `TooManyFailures`, `HashingBusy`."""
         account = account_of(email)
         async with self._transactions.driver() as driver:
-            await self._throttle.refuse_if_used_up(driver, account)
-            known = await known_by_email(driver, email)
-        comparison = await self._passwords.compare(password, known.password_hash if known else None)
-        async with self._transactions.begin() as session:
-            driver = await driver_of(session)
-            failures = await self._throttle.lock(driver, account)
-            if comparison.right and known is not None:
-                if failures:
-                    await self._throttle.forget(driver, account)
-                if comparison.fresh_hash is not None:
-                    await keep_password_hash(driver, known.person, comparison.fresh_hash)
-                return await then(session, known.person)
-            await self._throttle.count(driver, account)
-        raise BadCredentials
+            found = await driver.fetchrow(_LOOK, *self._throttle.asks(account), compared(email))
+        assert found is not None
+        self._throttle.refuse_if_used_up(found)
+        comparison = await self._passwords.compare(password, found["password_hash"])
+        person = _person(found) if comparison.right else None
+        return Claim(account=account, person=person, fresh_hash=comparison.fresh_hash)
+
+    async def judge(self, driver: Driver, claim: Claim) -> Person | None:
+        """Whose password it was, though their account may be deleted by now; None is a failure that is counted.
+
+        To be called within a transaction that is committed either way. Raises `TooManyFailures`.
+        """
+        failures = await self._throttle.lock(driver, claim.account)
+        if claim.person is None:
+            await self._throttle.count(driver, claim.account)
+            return None
+        if failures:
+            await self._throttle.forget(driver, claim.account)
+        if claim.fresh_hash is not None:
+            await driver.execute(_KEEP, claim.person.id, claim.fresh_hash)
+        return claim.person
+
+
+def _person(found: Record) -> Person:
+    return Person(id=found["id"], email=found["email"], name=found["name"], created_at=found["created_at"])

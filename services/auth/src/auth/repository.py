@@ -4,16 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from chassis.transactions import Driver
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth.emails import compared
 from auth.errors import AccountGone
 from auth.tables import RefreshFamilyRow, RefreshTokenRow, UserRow
-
-_KNOWN = "SELECT id, email, name, created_at, password_hash FROM users WHERE compared_email = $1"
-_KEEP = "UPDATE users SET password_hash = $2 WHERE id = $1"
 
 
 @dataclass(frozen=True)
@@ -28,28 +23,6 @@ class Person:
     @classmethod
     def of(cls, row: UserRow) -> "Person":
         return cls(id=row.id, email=row.email, name=row.name, created_at=row.created_at)
-
-
-@dataclass(frozen=True)
-class Known:
-    """A person, and what a password is compared with."""
-
-    person: Person
-    password_hash: str
-
-
-async def known_by_email(driver: Driver, email: str) -> Known | None:
-    """The account with this address, however its letters are cased."""
-    found = await driver.fetchrow(_KNOWN, compared(email))
-    if found is None:
-        return None
-    person = Person(id=found["id"], email=found["email"], name=found["name"], created_at=found["created_at"])
-    return Known(person, password_hash=found["password_hash"])
-
-
-async def keep_password_hash(driver: Driver, person: Person, password_hash: str) -> None:
-    """What the person's password is compared with from now on."""
-    await driver.execute(_KEEP, person.id, password_hash)
 
 
 async def user_by_id(session: AsyncSession, user_id: UUID) -> UserRow:

@@ -2,6 +2,7 @@
 
 from chassis.database import Sessions
 from chassis.ids import uuid7
+from chassis.transactions import driver_of
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -27,7 +28,7 @@ class SignUp:
         key = await self._issuer.key()
         async with self._sessions.begin() as session:
             user = await _add_user(session, email=email, name=name, password_hash=password_hash)
-            return await self._issuer.begin_family(session, Person.of(user), key)
+            return await self._issuer.begin_family(await driver_of(session), Person.of(user), key)
 
 
 async def _add_user(session: AsyncSession, *, email: str, name: str | None, password_hash: str) -> UserRow:

@@ -4,18 +4,21 @@ import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 
+from asyncpg import Record
 from chassis.transactions import Driver
 
 from auth.emails import compared
 from auth.errors import TooManyFailures
 
-_USED = """
-    SELECT count(*), extract(epoch FROM min(failed_at) + $2 - now())::float8
+USED = """
+    SELECT count(*) AS failures, extract(epoch FROM min(failed_at) + $2 - now())::float8 AS seconds
     FROM (
         SELECT failed_at FROM login_failures WHERE account = $1 AND failed_at > now() - $2::interval
         ORDER BY failed_at DESC LIMIT $3
     ) AS latest
 """
+"""Failures that count, and seconds until the first of them does not any more. Its parameters are `Throttle.asks`."""
+
 _LOCK = "SELECT pg_advisory_xact_lock($1)"
 _COUNT = "INSERT INTO login_failures (account) VALUES ($1)"
 _FORGET = "DELETE FROM login_failures WHERE account = $1"
@@ -28,14 +31,15 @@ class Throttle:
     failures: int
     window: timedelta
 
-    async def refuse_if_used_up(self, driver: Driver, account: bytes) -> int:
+    def asks(self, account: bytes) -> tuple[bytes, timedelta, int]:
+        return account, self.window, self.failures
+
+    def refuse_if_used_up(self, used: Record) -> int:
         """How many failures there are. Raises `TooManyFailures`."""
-        used = await driver.fetchrow(_USED, account, self.window, self.failures)
-        assert used is not None
-        count, seconds = used
-        if count >= self.failures:
-            raise TooManyFailures(retry_after=seconds)
-        return int(count)
+        failures: int = used["failures"]
+        if failures >= self.failures:
+            raise TooManyFailures(retry_after=used["seconds"])
+        return failures
 
     async def lock(self, driver: Driver, account: bytes) -> int:
         """Verdicts about one account come one after another: of guesses made at once, only so many learn anything.
@@ -43,7 +47,10 @@ class Throttle:
         How many failures there are. Raises `TooManyFailures`.
         """
         await driver.execute(_LOCK, int.from_bytes(account[:8], "big", signed=True))
-        return await self.refuse_if_used_up(driver, account)
+        # After the lock, and not with it: a statement sees what was committed when it began.
+        used = await driver.fetchrow(USED, *self.asks(account))
+        assert used is not None
+        return self.refuse_if_used_up(used)
 
     async def count(self, driver: Driver, account: bytes) -> None:
         """One more failure."""
