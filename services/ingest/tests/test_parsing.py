@@ -11,7 +11,7 @@ import pytest
 from chassis.failures import Transient
 from chassis.objects import LocalFiles
 from contracts.facts import DocumentChunked, DocumentFailed, DocumentParsingStarted
-from contracts.objects import chunks_key, raw_key
+from contracts.objects import About, about_key, chunks_key, raw_key
 from ingest.parsing import SCRATCH_PREFIX
 from messaging.finishing import Ending
 
@@ -206,6 +206,18 @@ async def test_a_stored_file_that_is_not_the_accepted_one_is_tried_again_and_the
     (failed,) = await ingest.said(DocumentFailed)
     assert (failed.code, failed.retryable) == ("storage.corrupt", True)
     assert (await ingest.job(document)).attempt == ingest.work("parse").max_tries
+
+
+async def test_a_file_that_is_larger_than_is_said_of_it_is_no_note(ingest: AtWork) -> None:
+    document = a_text("A text of many chunks. " * 100)
+    await ingest.store_upload(document)
+    about = About(filename="a.txt", media_type="text/plain", size_bytes=23, sha256=document.digest)
+    await ingest.put(about_key(document.owner, document.id), about.model_dump_json().encode())
+    await ingest.hear(document.uploaded())
+    await give_up(ingest)
+
+    (failed,) = await ingest.said(DocumentFailed)
+    assert (failed.code, failed.retryable) == ("storage.corrupt", True)
 
 
 async def test_a_missing_file_is_tried_again_and_then_given_up(ingest: AtWork) -> None:

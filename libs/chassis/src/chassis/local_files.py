@@ -71,7 +71,9 @@ class LocalFiles:
             while piece:
                 yield piece
                 left -= len(piece)
-                piece = b"" if file is None else await self._in_thread(partial(file.read, min(PIECE, left)))
+                if file is None or not left:
+                    return
+                piece = await self._in_thread(partial(file.read, min(PIECE, left)))
         finally:
             if file is not None:
                 file.close()

@@ -24,11 +24,15 @@ async def fetch(store: ObjectStore, key: str, *, target: Path, digest: str) -> N
     _check(seen.hexdigest(), digest)
 
 
-async def fetch_small(store: ObjectStore, key: str, *, digest: str | None = None) -> bytes:
-    """An object that fits in memory. Raises `Transient` if it is not there, or not the bytes that are expected."""
-    content = b"".join([piece async for piece in _present(store, key)])
-    if digest is not None:
-        _check(sha256(content).hexdigest(), digest)
+async def fetch_small(store: ObjectStore, key: str) -> bytes:
+    """An object that fits in memory. Raises `Transient` if it is not there."""
+    return b"".join([piece async for piece in _present(store, key)])
+
+
+async def fetch_accepted(store: ObjectStore, key: str, *, size: int, digest: str) -> bytes:
+    """An object of so many bytes. Raises `Transient` if it is not there, or not the bytes that were accepted."""
+    content = b"".join([piece async for piece in _present(store, key, end=size)])
+    _check(sha256(content).hexdigest(), digest)
     return content
 
 
@@ -44,9 +48,9 @@ async def store_small(store: ObjectStore, key: str, content: bytes) -> None:
     await store.put(key, once(), size=len(content))
 
 
-async def _present(store: ObjectStore, key: str) -> AsyncIterator[bytes]:
+async def _present(store: ObjectStore, key: str, *, end: int | None = None) -> AsyncIterator[bytes]:
     try:
-        async for piece in store.open(key):
+        async for piece in store.open(key, end=end):
             yield piece
     except ObjectMissing:
         raise Transient("storage.missing", "The stored file is not there.") from None

@@ -12,7 +12,7 @@ from contracts.objects import About, about_key, raw_key
 from ingest.attempts import Attempt
 from ingest.chunk_files import erase_files
 from ingest.extraction import Extracted, Extraction
-from ingest.fetching import fetch, fetch_small, store_file, store_small
+from ingest.fetching import fetch, fetch_accepted, fetch_small, store_file, store_small
 from ingest.notes import is_note, read_note
 from ingest.readers import Readers
 from ingest.settings import IngestSettings
@@ -44,7 +44,8 @@ class ParseDocument:
         return is_note(about.media_type, about.size_bytes, chunk_size=chunk_size, chunk_overlap=chunk_overlap)
 
     async def _keep_note(self, attempt: Attempt, about: About, sha256: str) -> Extracted:
-        raw = await fetch_small(self._store, raw_key(attempt.owner, attempt.document), digest=sha256)
+        key = raw_key(attempt.owner, attempt.document)
+        raw = await fetch_accepted(self._store, key, size=about.size_bytes, digest=sha256)
         note = read_note(raw, filename=about.filename, limits=self._settings.limits)
         await store_small(self._store, attempt.chunks_key, note.content)
         return note.extracted
