@@ -88,12 +88,10 @@ class Chroma:
         """`timeout` in seconds, for one call, from its first byte to its last."""
         self._timeout = timeout
         self._ids: dict[str, str] = {}
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            timeout=httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT),
-            trust_env=False,
-            transport=Transport(),
-        )
+        self._url = url.rstrip("/")
+        # Without httpx's client: what it knows of redirects, cookies and authentication is not needed here.
+        self._http = Transport()
+        self._limits = {"timeout": httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT).as_dict()}
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -181,15 +179,20 @@ class Chroma:
         params: Mapping[str, int] | None = None,
         collection: str | None = None,
     ) -> bytes:
+        request = httpx.Request(method, f"{self._url}{path}", json=json, params=params, extensions=self._limits)
         try:
             async with asyncio.timeout(self._timeout):
-                response = await self._http.request(method, path, json=json, params=params)
+                response = await self._http.handle_async_request(request)
+                try:
+                    content = await response.aread()
+                finally:
+                    await response.aclose()
         except (TimeoutError, httpx.TimeoutException) as error:
             raise Transient(UNAVAILABLE, f"The index did not answer within {self._timeout:g} s.") from error
         except httpx.TransportError as error:
             raise Transient(UNAVAILABLE, "The index cannot be reached.") from error
         if response.is_success:
-            return response.content
+            return content
         raise _failure(response.status_code, collection)
 
 
