@@ -51,6 +51,9 @@ TRANSIENT_STATES = (
 )
 
 
+GOOD_BYE = ("08", "57P")
+"""States with which connections end: lost, or their server shut down, or they by it."""
+
 UNSTORABLE_STATES = ("22000", "22003", "22021", "22P05")
 """NUL characters, lone surrogates, numbers beyond the column: values that no retry stores."""
 
@@ -154,14 +157,22 @@ def reads_of(sessions: Sessions) -> Sessions:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same transaction may well succeed later: the database is away, or this one lost a race."""
-    if getattr(error, "connection_invalidated", False):
+    if getattr(error, "connection_invalidated", False) or is_disconnected(error):
         return True
     if state := sqlstate(error):
         return state.startswith(TRANSIENT_STATES)
-    if isinstance(error, asyncpg.InterfaceError):  # without a state: the connection, or a mistake of ours
-        return CLOSED in str(error)
     cause = error.orig if isinstance(error, DBAPIError) else error
     return isinstance(cause, PoolExhausted | OSError | TimeoutError)
+
+
+def is_disconnected(error: BaseException) -> bool:
+    """Whether the connection is lost with this error; another one may do.
+
+    A server's good-bye may be heard before the connection ends: for that moment the driver is at odds with itself.
+    """
+    if isinstance(error, asyncpg.InterfaceError):
+        return CLOSED in str(error)
+    return isinstance(error, asyncpg.InternalClientError | ConnectionError) or sqlstate(error).startswith(GOOD_BYE)
 
 
 def is_unstorable(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session as SyncSession
 
-from chassis.database import Sessions
+from chassis.database import Sessions, is_disconnected
 from chassis.finishing import to_the_end
 
 Driver: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -91,6 +91,10 @@ class Transactions:
         try:
             yield connection, driver
             keep = len(self._idle) < AT_HAND
+        except Exception as error:
+            if is_disconnected(error):
+                driver.terminate()  # the pool would not see it yet
+            raise
         finally:
             if keep:
                 self._idle.append((connection, driver))

@@ -4,6 +4,7 @@ import asyncio
 from typing import TypeAlias
 
 import asyncpg
+from chassis.database import is_disconnected
 from chassis.transactions import AT_HAND, Transactions
 
 Row: TypeAlias = "asyncpg.Record"
@@ -22,15 +23,13 @@ class Statements:
 
     async def rows(self, statement: str, *values: object) -> list[Row]:
         """What the statement gives; `values` are its `$1`, `$2`, …"""
-        left = AT_HAND  # after a restart of the database all of them are lost
-        while True:
-            async with self._turns, self._transactions.driver() as driver:
-                try:
-                    return await driver.fetch(statement, *values)
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                    if not (left and driver.is_closed()):
-                        raise
-            left -= 1
+        for _ in range(AT_HAND):  # after a restart of the database all of them are lost
+            try:
+                return await self._run(statement, values)
+            except Exception as error:
+                if not is_disconnected(error):
+                    raise
+        return await self._run(statement, values)
 
     async def row(self, statement: str, *values: object) -> Row:
         """The one row that the statement gives."""
@@ -39,3 +38,7 @@ class Statements:
 
     async def close(self) -> None:
         await self._transactions.close()
+
+    async def _run(self, statement: str, values: tuple[object, ...]) -> list[Row]:
+        async with self._turns, self._transactions.driver() as driver:
+            return await driver.fetch(statement, *values)
