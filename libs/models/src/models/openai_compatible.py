@@ -1,7 +1,6 @@
 """OpenAI, and every server that speaks its protocol."""
 
 from typing import TYPE_CHECKING
-from urllib.request import getproxies
 
 from chassis.failures import Failure
 from pydantic import SecretStr
@@ -71,10 +70,9 @@ def failure(error: Exception, time_limit: float) -> Failure:
 
 def _client() -> "AsyncClient":
     """One for each model: the library's own would be shared by all of the process, whatever their loop."""
-    from chassis.transport import Transport
     from httpx import AsyncClient
 
-    return AsyncClient() if getproxies() else AsyncClient(transport=Transport())
+    return AsyncClient()
 
 
 def _key(settings: ModelSettings) -> SecretStr:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import httpx
 from chassis.failures import Failure, Misconfigured, Transient
-from chassis.transport import Transport
+from chassis.tls import tls_for
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 UNAVAILABLE = "index.unavailable"
@@ -88,10 +88,12 @@ class Chroma:
         """`timeout` in seconds, for one call, from its first byte to its last."""
         self._timeout = timeout
         self._ids: dict[str, str] = {}
-        self._url = url.rstrip("/")
-        # Without httpx's client: what it knows of redirects, cookies and authentication is not needed here.
-        self._http = Transport()
-        self._limits = {"timeout": httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT).as_dict()}
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            timeout=httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT),
+            verify=tls_for(url),
+            trust_env=False,
+        )
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -179,20 +181,15 @@ class Chroma:
         params: Mapping[str, int] | None = None,
         collection: str | None = None,
     ) -> bytes:
-        request = httpx.Request(method, f"{self._url}{path}", json=json, params=params, extensions=self._limits)
         try:
             async with asyncio.timeout(self._timeout):
-                response = await self._http.handle_async_request(request)
-                try:
-                    content = await response.aread()
-                finally:
-                    await response.aclose()
+                response = await self._http.request(method, path, json=json, params=params)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise Transient(UNAVAILABLE, f"The index did not answer within {self._timeout:g} s.") from error
         except httpx.TransportError as error:
             raise Transient(UNAVAILABLE, "The index cannot be reached.") from error
         if response.is_success:
-            return content
+            return response.content
         raise _failure(response.status_code, collection)
 
 

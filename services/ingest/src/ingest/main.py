@@ -11,7 +11,7 @@ from chassis.identity import TokenVerifier
 from chassis.objects import ObjectStore, open_store
 from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
-from chassis.transport import Transport
+from chassis.tls import tls_for
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
 from fastapi import FastAPI
@@ -44,7 +44,7 @@ def create_app(settings: IngestSettings) -> FastAPI:
     store = open_store(settings)
     readers = Readers(settings.pdf_engine)
     stage = stage_of(Outbox(settings.service), store)
-    http = AsyncClient(transport=Transport())
+    http = AsyncClient(verify=tls_for(settings.auth_url))
     delivery = Delivery(
         settings.service,
         settings,

@@ -12,8 +12,8 @@ from chassis.identity import TokenVerifier
 from chassis.objects import open_store
 from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
+from chassis.tls import tls_for
 from chassis.transactions import Transactions
-from chassis.transport import Transport
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
 from fastapi import FastAPI
@@ -76,7 +76,7 @@ def create_app(
     running = RunningAnswers()
     delivery = (deliver or deliver_all)(settings, engine, sessions, transactions)
     watch = StopWatch(sessions, running, delivery.listener.subscribe(CHANNEL))
-    http = AsyncClient(transport=Transport())
+    http = AsyncClient(verify=tls_for(settings.auth_url))
     retrieve = Retrieve(
         indexes=indexes, models=models, vectors=vectors, texts=FullText(statements), passages=Passages(statements)
     )
