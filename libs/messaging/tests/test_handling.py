@@ -169,6 +169,19 @@ async def test_facts_that_nobody_here_hears_cost_nothing(transactions: Transacti
     assert await the_fence(transactions, fact.subject) is None
 
 
+async def test_facts_that_pass_by_for_what_is_in_them_cost_nothing(transactions: Transactions) -> None:
+    small = Subscription(
+        DOCUMENTS,
+        {DocumentUploaded: note},
+        passes_by=lambda fact: isinstance(fact, DocumentUploaded) and fact.version < 2,
+    )
+    document, handling = uuid4(), Handling(small, transactions)
+    await handling.handle(record_of(uploaded(document, version=1)))
+    assert await the_fence(transactions, str(document)) is None
+    await handling.handle(record_of(uploaded(document, version=2)))
+    assert await count(transactions, JobRow) == 1
+
+
 def test_a_subscription_to_what_is_said_elsewhere_is_refused() -> None:
     with pytest.raises(ValueError, match=r"document\.uploaded\.v1: not said on the topic users"):
         Subscription(USERS, {DocumentUploaded: note})

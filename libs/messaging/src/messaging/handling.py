@@ -43,6 +43,7 @@ class Handling:
         patience: float = PATIENCE,
     ) -> None:
         self._handlers: dict[type[Fact], Handler] = dict(subscription.handlers)
+        self._passes_by = subscription.passes_by
         self._transactions = transactions
         self._workers = {} if workers is None else workers
         self._end = end
@@ -57,7 +58,7 @@ class Handling:
             await self._bury(record, poison)
             return
         handler = self._handlers.get(type(heard.fact))
-        if handler is None:
+        if handler is None or self._passes_by(heard.fact):
             return
         ids = {heard.fact.topic.key: heard.fact.subject, "event_id": str(heard.event_id)}
         with (

@@ -18,12 +18,20 @@ now or in a week, and then changes nothing. It never commits, and it never calls
 """
 
 
+def _never(_fact: Fact) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Subscription:
-    """The facts of one topic that a service hears. All others pass it by, at no cost to the database."""
+    """The facts of one topic that a service hears. All others pass it by, at no cost to the database.
+
+    So do those of which `passes_by` says so, for what is in them.
+    """
 
     topic: Topic
     handlers: Mapping[type[Fact], Handler]
+    passes_by: Callable[[Fact], bool] = _never
 
     def __post_init__(self) -> None:
         strangers = [fact.type for fact in self.handlers if fact.topic != self.topic]

@@ -5,6 +5,7 @@ from contracts.facts import (
     DocumentDeleted,
     DocumentEmbedded,
     DocumentFailed,
+    Fact,
     IndexActivated,
     UserDeleted,
 )
@@ -29,9 +30,7 @@ class Subscribers:
 
     async def note_chunked(self, session: AsyncSession, fence: Fence, fact: DocumentChunked) -> None:
         """The passages of a long document are copied while its vectors are being made."""
-        if not is_worth_copying_early(fact.chunk_count) or fence.is_over(fact.version):
-            return
-        if fence.outcome_of(fact.version) is None:
+        if not fence.is_over(fact.version) and fence.outcome_of(fact.version) is None:
             order = CopyOrder(attempt=fact.attempt, chunk_count=fact.chunk_count, chunks_sha256=fact.chunks_sha256)
             await jobs.add(
                 session,
@@ -92,7 +91,12 @@ class Subscribers:
                     DocumentFailed: self._stage.note_failed,
                     DocumentDeleted: self._stage.note_deleted,
                 },
+                passes_by=_is_short,
             ),
             Subscription(USERS, {UserDeleted: self.note_user_deleted}),
             Subscription(INDEXES, {IndexActivated: self.note_activated}),
         ]
+
+
+def _is_short(fact: Fact) -> bool:
+    return isinstance(fact, DocumentChunked) and not is_worth_copying_early(fact.chunk_count)
