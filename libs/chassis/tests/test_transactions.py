@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 import pytest
-from chassis.database import create_engine, create_sessions, is_transient, sqlstate
+from chassis.database import create_engine, create_sessions, is_disconnected, is_transient, sqlstate
 from chassis.transactions import AT_HAND, Driver, Transactions, before_commit, driver_of
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -184,3 +184,32 @@ async def test_last_words_of_what_was_rolled_back_are_not_said_later(engine: Asy
         before_commit(session, lambda driver: add(driver, 2))
         await session.commit()
     assert await things(engine) == [2]
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [
+        (asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress"), True),
+        (asyncpg.AdminShutdownError("terminating connection"), True),
+        (asyncpg.InterfaceError("cannot perform operation: connection is closed"), True),
+        (asyncpg.InterfaceError("the server expects 1 argument"), False),
+        (asyncpg.UniqueViolationError("duplicate key"), False),
+    ],
+)
+async def test_a_connection_is_not_used_again_after_its_servers_good_bye(
+    error: Exception, ends: bool, transactions: Transactions
+) -> None:
+    assert is_disconnected(error) is ends
+    used: list[Driver] = []
+
+    async def fail() -> None:
+        async with transactions.driver() as driver:
+            used.append(driver)
+            raise error
+
+    with pytest.raises(type(error)):
+        await fail()
+
+    assert used[0].is_closed() is ends
+    async with transactions.driver() as driver:
+        assert await driver.fetchval("SELECT 1") == 1
