@@ -65,12 +65,6 @@ class Transactions:
         async with self._connection() as (_, driver):
             yield driver
 
-    @asynccontextmanager
-    async def statement(self) -> AsyncIterator[AsyncConnection]:
-        """The same through SQLAlchemy."""
-        async with self._connection() as (connection, _):
-            yield connection
-
     def is_served_by(self, backend: int) -> bool:
         """Whether the database's backend of this id serves these transactions."""
         return backend in self.backends
