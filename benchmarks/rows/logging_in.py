@@ -1,7 +1,9 @@
 """Row 12: a login alone, and how long auth's event loop keeps others waiting while sixteen log in at once."""
 
 import asyncio
-import contextlib
+import json
+import sys
+from asyncio.subprocess import PIPE
 from statistics import median
 from time import perf_counter
 
@@ -10,12 +12,12 @@ from benchmarks.bench import Bench
 from benchmarks.comparing import REPETITIONS, compare
 from benchmarks.figures import Figure, at_most
 from benchmarks.people import Person
+from benchmarks.provider import ROOT
 from benchmarks.series import Series, percentile
 from benchmarks.stands import Stand
 
 SAMPLES = 20
 AT_ONCE = 16
-ASK_EVERY = 0.005
 STEPS = 2 * REPETITIONS + 2
 
 
@@ -42,7 +44,7 @@ async def measure(bench: Bench) -> list[Figure]:
             "ms",
             Series(tuple(lags[1:])),
             goal=at_most(10),
-            note="the loop's lag and one HTTP exchange",
+            note="the loop's lag and one HTTP exchange, asked for by a process of its own",
         ),
     ]
 
@@ -55,25 +57,13 @@ async def _login(person: Person) -> float:
 
 async def _lag(stand: Stand, person: Person) -> float:
     """The 99th percentile, in milliseconds, of what a trivial request waits for."""
-    waited = list[float]()
-    url = stand.stack.addresses.url("auth").removeprefix("http://")
-    host, _, port = url.partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    asking = asyncio.create_task(_ask(reader, writer, waited))
+    probe = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.probe", stand.stack.addresses.url("auth"), stdin=PIPE, stdout=PIPE, cwd=ROOT
+    )
+    assert probe.stdin is not None
+    assert probe.stdout is not None
+    await probe.stdout.readline()
+    probe.stdin.write(b"\n")
     await asyncio.gather(*(person.logs_in() for _ in range(AT_ONCE)))
-    asking.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asking
-    writer.close()
-    return percentile(waited, 99)
-
-
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, waited: list[float]) -> None:
-    while True:
-        began = perf_counter()
-        writer.write(b"GET /health/live HTTP/1.1\r\nHost: auth\r\n\r\n")
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        await reader.readexactly(int(length.partition(b":")[2]))
-        waited.append(1000 * (perf_counter() - began))
-        await asyncio.sleep(ASK_EVERY)
+    said, _ = await probe.communicate()
+    return percentile(json.loads(said), 99)

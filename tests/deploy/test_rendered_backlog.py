@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from chassis.database import create_engine, create_sessions
+from chassis.transactions import driver_of
 from contracts.topics import DOCUMENTS
 from embedder.workers import Embed, Rebuild
 from ingest.workers import Parse
@@ -75,7 +76,7 @@ async def test_what_somebody_is_doing_still_counts(engine: AsyncEngine, service:
     kind = KINDS[service][0]
     await add(engine, kind, 3)
     async with create_sessions(engine).begin() as session:
-        taken, _ = await taking.take(session, kind=kind, lease=timedelta(minutes=1), most=2)
+        taken, _ = await taking.take(await driver_of(session), kind=kind, lease=timedelta(minutes=1), most=2)
 
     assert len(taken) == 2
     assert await counted(engine, service) == 3
