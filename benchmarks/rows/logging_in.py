@@ -65,5 +65,5 @@ async def _lag(stand: Stand, person: Person) -> float:
     await probe.stdout.readline()
     probe.stdin.write(b"\n")
     await asyncio.gather(*(person.logs_in() for _ in range(AT_ONCE)))
-    said, _ = await probe.communicate()
-    return percentile(json.loads(said), 99)
+    probe.stdin.close()
+    return percentile(json.loads(await probe.stdout.read()), 99)

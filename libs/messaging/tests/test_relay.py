@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
@@ -22,6 +24,8 @@ from messaging.producing import Outcome, Outgoing, Producer, Refused, Sent
 from messaging.relay import Relay
 from messaging.tables import DeadLetter, OutboxRow
 from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.messaging.tests.samples import failed, ready, until, uploaded
 
@@ -312,3 +316,32 @@ def test_memory_keeps_what_was_given_apart_from_what_was_heard() -> None:
     assert memory.ends("documents") == {0: 13}
     memory.forget("documents")
     assert memory.ends("documents") == {}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.InternalClientError("another operation is in progress"),
+        asyncpg.InterfaceError("connection is closed"),
+        asyncpg.AdminShutdownError("terminating connection due to administrator command"),
+        DBAPIError("SELECT", None, OSError()),
+        ConnectionResetError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_relay_outlives_whatever_its_database_raises(
+    error: Exception, transactions: Transactions, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, troubles = transactions.begin, [error]
+
+    def begin_or_fail() -> AbstractAsyncContextManager[AsyncSession]:
+        if troubles:
+            raise troubles.pop()
+        return begin()
+
+    monkeypatch.setattr(transactions, "begin", begin_or_fail)
+    broker = Broker()
+    said = await say(sessions, uploaded())
+    running = asyncio.create_task(a_relay(transactions, broker).run())
+    await until(lambda: broker.events == said)
+    running.cancel()

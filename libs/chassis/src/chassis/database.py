@@ -58,6 +58,10 @@ UNSTORABLE_STATES = ("22000", "22003", "22021", "22P05")
 """NUL characters, lone surrogates, numbers beyond the column: values that no retry stores."""
 
 
+DATABASE_ERRORS = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a statement may raise beside `OSError` and `TimeoutError`, whichever way it goes."""
+
+
 class Session(AsyncSession):
     """A session whose commit and rollback run to their end even if the caller is cancelled."""
 
@@ -204,7 +208,7 @@ def check_of(engine: AsyncEngine) -> Callable[[], Awaitable[str | None]]:
         try:
             async with engine.connect() as connection:
                 await connection.execute(text("SELECT 1"))
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        except (*DATABASE_ERRORS, OSError, TimeoutError) as error:
             return f"the database does not answer ({type(error).__name__})"
         return None
 

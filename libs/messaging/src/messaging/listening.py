@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg
 import structlog
+from chassis.database import DATABASE_ERRORS
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 Hear = Callable[[str | None], None]
@@ -51,7 +52,7 @@ class Listener:
             try:
                 await self._listen()
                 failures = 0
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (*DATABASE_ERRORS, OSError, TimeoutError) as error:
                 log.warning("listening ended", error=type(error).__name__)
             await asyncio.sleep(RECONNECT_AFTER[min(failures, len(RECONNECT_AFTER) - 1)])
             failures += 1

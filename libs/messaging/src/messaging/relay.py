@@ -8,9 +8,8 @@ import asyncpg
 import structlog
 from aiokafka.errors import KafkaError
 from chassis import metrics
-from chassis.database import is_transient
+from chassis.database import DATABASE_ERRORS, is_transient
 from chassis.transactions import Driver, Transactions, driver_of
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging import dead_letters
@@ -91,7 +90,7 @@ class Relay:
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning("the broker is away, facts wait", error=type(error).__name__)
                 self._on_trouble()
-            except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DATABASE_ERRORS as error:
                 if not is_transient(error):
                     log.exception("sending failed")
                 await self._producer.stop()

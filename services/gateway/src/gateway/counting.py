@@ -4,10 +4,9 @@ import asyncio
 
 import structlog
 from chassis import metrics
-from chassis.database import Sessions
+from chassis.database import DATABASE_ERRORS, Sessions
 from contracts.documents import DocumentStatus
 from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.tables import DocumentRow
 
@@ -27,7 +26,7 @@ class Counting:
         while True:
             try:
                 await self.count()
-            except (SQLAlchemyError, OSError, TimeoutError) as error:
+            except (*DATABASE_ERRORS, OSError, TimeoutError) as error:
                 log.warning("cannot count documents", error=type(error).__name__)
             await asyncio.sleep(EVERY)
 

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from chassis.database import Sessions
+from chassis.database import DATABASE_ERRORS, Sessions
 from chassis.finishing import to_the_end
 from chassis.problems import invalid
 from contracts.documents import RejectedFile
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import ColumnElement, delete, func, or_, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -90,7 +89,7 @@ class Idempotency:
         try:
             yield
         except BaseException:
-            with suppress(SQLAlchemyError, OSError):  # then the lease runs out by itself
+            with suppress(*DATABASE_ERRORS, OSError):  # then the lease runs out by itself
                 await to_the_end(self._give_back(claim))
             raise
         finally:
@@ -136,7 +135,7 @@ class Idempotency:
     async def _keep(self, claim: Claim) -> None:
         while True:
             await asyncio.sleep(LEASE.total_seconds() / 3)
-            with suppress(SQLAlchemyError, OSError):  # two more looks before the lease runs out
+            with suppress(*DATABASE_ERRORS, OSError):  # two more looks before the lease runs out
                 async with self._sessions.begin() as session:
                     await session.execute(
                         update(IdempotencyRow).where(*_is(claim)).values(leased_until=func.now() + LEASE)

@@ -4,9 +4,8 @@ import asyncio
 from uuid import UUID
 
 import structlog
-from chassis.database import Sessions
+from chassis.database import DATABASE_ERRORS, Sessions
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from qa import chats
 from qa.running import RunningAnswers
@@ -63,7 +62,7 @@ class StopWatch:
             await self._woken()
             try:
                 await self.look()
-            except (SQLAlchemyError, OSError) as error:
+            except (*DATABASE_ERRORS, OSError) as error:
                 log.warning("could not look for answers to stop", error=type(error).__name__)
 
     async def look(self) -> None:
