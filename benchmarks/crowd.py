@@ -32,6 +32,8 @@ class Crowd:
 
     members: Sequence[Member]
     chunks: int
+    open: AsyncExitStack
+    """What is forgotten here would be closed."""
 
     def somebody(self, chance: random.Random) -> Member:
         return chance.choice(self.members)
@@ -55,7 +57,7 @@ async def _gathered(stand: Stand, tell: Teller, users: int, chunks_each: int) ->
             some = min(AT_ONCE, users - start)
             members += await asyncio.gather(*(_member(stand, opened, chunks_each) for _ in range(some)))
     chunks = sum([await _chunks(member) for member in members])
-    return Crowd(members, chunks)
+    return Crowd(members, chunks, opened)
 
 
 async def _member(stand: Stand, opened: AsyncExitStack, chunks: int) -> Member:

@@ -19,6 +19,9 @@ from tests.engines.addresses import Addresses
 from tests.engines.emptying import emptied
 from tests.engines.native_kafka import NativeKafka
 
+# The large rows take longer than a token lives, and nobody logs in again.
+LASTING = {"DOCQA_AUTH_ACCESS_TOKEN_SECONDS": "86400"}
+
 
 class Broker(StrEnum):
     """What carries the facts."""
@@ -132,7 +135,7 @@ async def _stand(broker: Broker, settings: Mapping[str, str], seed: int) -> Asyn
     async with AsyncExitStack() as opened:
         folder = await opened.enter_async_context(scratch())
         provider = await opened.enter_async_context(Provider())
-        user = {"PATH": os.environ.get("PATH", os.defpath), **provider.settings, **settings}
+        user = {"PATH": os.environ.get("PATH", os.defpath), **provider.settings, **LASTING, **settings}
         if broker is Broker.KAFKA:
             user["DOCQA_KAFKA"] = await opened.enter_async_context(kafka(folder))
         stack = await opened.enter_async_context(Stack(folder / "data", user=user))

@@ -2,6 +2,7 @@
 
 import os
 import random
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -31,13 +32,12 @@ class _Owner:
 async def measure(bench: Bench) -> list[Figure]:
     """Not repeated: a million chunks are added once."""
     stand = await bench.stands.get()
-    owners = [_Owner(await stand.person().__aenter__(), []) for _ in range(PEOPLE)]
-    early = await _fill(bench, stand, owners, until=FEW, have=0)
-    few = await _queries(owners)
-    late = await _fill(bench, stand, owners, until=MANY, have=FEW)
-    many = await _queries(owners)
-    for owner in owners:
-        await owner.person.__aexit__(None, None, None)
+    async with AsyncExitStack() as opened:
+        owners = [_Owner(await opened.enter_async_context(stand.person()), []) for _ in range(PEOPLE)]
+        early = await _fill(bench, stand, owners, until=FEW, have=0)
+        few = await _queries(owners)
+        late = await _fill(bench, stand, owners, until=MANY, have=FEW)
+        many = await _queries(owners)
     first, last = Series(tuple(early)), Series(tuple(late[-len(early) :]))
     return [
         Figure(8, f"search among {MANY:,} chunks over {FEW:,}, p50", "ms", many, few, ratio_at_most(3)),
