@@ -142,9 +142,9 @@ def _say_last_words(session: SyncSession) -> None:
         return
     session.flush()
     connection = session.connection()
-    if _DRIVER not in session.info:
-        _begin(connection)
     adapted: Any = connection.connection.dbapi_connection
+    if not adapted.driver_connection.is_in_transaction():
+        _begin(connection)
     for say in said:
         adapted.run_async(say)
 

@@ -43,8 +43,9 @@ def create_app(settings: AuthSettings) -> FastAPI:
     sessions = create_sessions(engine)
     outbox = Outbox(settings.service)
     passwords = Passwords(threads=settings.password_threads, waiting=settings.password_queue)
-    transactions = Transactions(engine, sessions)
-    accounts = _accounts(settings, sessions, transactions=transactions, passwords=passwords, outbox=outbox)
+    accounts = _accounts(
+        settings, sessions, transactions=Transactions(engine, sessions), passwords=passwords, outbox=outbox
+    )
     delivery = _delivery(settings, engine, sessions=sessions, outbox=outbox)
 
     @asynccontextmanager
@@ -56,7 +57,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
                 yield
         finally:
             passwords.close()
-            await transactions.close()
+            await accounts.transactions.close()
             await engine.dispose()
 
     app = create_web_app(
