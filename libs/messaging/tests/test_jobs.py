@@ -92,6 +92,23 @@ async def test_cancelling_ends_what_nobody_does_and_leaves_the_rest(transactions
         assert await jobs.has_live_lease(session, "s")
 
 
+async def test_what_was_done_with_another_job_ends_if_nobody_has_begun_it(transactions: Transactions) -> None:
+    async with transactions.begin() as session:
+        for subject in ("begun", "waiting", "else"):
+            await jobs.add(session, kind="some", subject=subject, version=1, owner=subject[0])
+        await jobs.add(session, kind="other", subject="waiting", version=1, owner="w")
+    async with transactions.driver() as driver:
+        await taking.take(driver, kind="some", lease=LEASE, most=1)
+    async with transactions.begin() as session:
+        await jobs.end_waiting(session, ["begun", "waiting"], kind="some", version=1)
+    async with transactions.begin() as session:
+        rows = await session.execute(select(JobRow.kind, JobRow.subject, JobRow.state))
+        assert {tuple(row) for row in rows} == {
+            ("some", "begun", "running"), ("some", "waiting", "done"), ("some", "else", "waiting"),
+            ("other", "waiting", "waiting"),
+        }  # fmt: skip
+
+
 async def test_a_commit_notifies_once_for_each_kind(sessions: Sessions, engine: AsyncEngine) -> None:
     heard: list[str | None] = []
     listener = Listener(engine)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from chassis.failures import Misconfigured
@@ -20,7 +20,9 @@ from embedder.repository import Piece, Place
 from embedder.settings import EmbedderSettings
 from embedder.shards import Shards
 from embedder.tables import VectorIndex
+from messaging import fences, taking
 from messaging.finishing import Ending
+from messaging.jobs import Job
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -38,6 +40,12 @@ async def rebuild(embedder: AtWork, model: str | None = None) -> IndexSpec:
         await embedder.settled()
     await embedder.parts.keeper.look()
     return begun
+
+
+async def take_rebuilds(embedder: AtWork, count: int) -> list[Job]:
+    async with embedder.transactions.driver() as driver:
+        taken, _ = await taking.take(driver, kind="rebuild", lease=timedelta(minutes=1), most=count)
+    return [each.job for each in taken]
 
 
 async def test_the_first_index_is_made_whole_and_announced(embedder: AtWork) -> None:
@@ -104,6 +112,35 @@ async def test_the_old_index_answers_until_the_new_one_is_whole(embedder: AtWork
         await embedder.settled()
     await embedder.parts.keeper.look()
     assert (await embedder.active()).index_id == new.index_id
+
+
+async def test_one_job_copies_what_lies_in_the_same_collection_and_ends_the_jobs_for_it(embedder: AtWork) -> None:
+    owner = uuid4()
+    documents = [a_document(owner=owner) for _ in range(3)]
+    for document in documents:
+        await embedder.embed(document)
+    new = await embedder.parts.build(None, shards=2)
+    (job,) = await take_rebuilds(embedder, 1)
+    await embedder.work("rebuild").run(job)
+    states = [(await embedder.jobs(document, "rebuild"))[0].state for document in documents]
+    assert sorted(states) == ["done", "done", "running"]
+    assert [len(await embedder.vectors(document, index=new)) for document in documents] == [3, 3, 3]
+
+
+async def test_jobs_that_end_last_and_together_each_have_the_index_looked_at(
+    embedder: AtWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        await embedder.embed(a_document())
+    await embedder.parts.build(None, shards=1)
+    looks = list[None]()
+    monkeypatch.setattr(embedder.parts.keeper, "look_soon", lambda: looks.append(None))
+    taken = await take_rebuilds(embedder, 2)
+    for job in taken:
+        finish = await embedder.work("rebuild").run(job)
+        async with embedder.transactions.begin() as session:
+            await finish(session, await fences.lock(session, job.subject))
+    assert len(looks) == 2, "though the other one was still running when the first one ended"
 
 
 async def test_another_model_embeds_the_chunks_again_and_the_old_vectors_stay_beside(

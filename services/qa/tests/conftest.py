@@ -24,7 +24,7 @@ from chromadb.api.models.Collection import Collection
 from contracts.chunks_file import Chunk, encode
 from contracts.envelope import Envelope
 from contracts.facts import DocumentEmbedded, Fact, IndexActivated
-from contracts.index import DOCUMENT, ORDINAL, OWNER, PAGE, VERSION, chunk_id, collection_name, shard_of
+from contracts.index import DOCUMENT, OWNER, VERSION, chunk_id, collection_name, shard_of
 from contracts.objects import chunks_key
 from messaging import fences
 from messaging.delivery import Delivery
@@ -211,11 +211,7 @@ class Service:
         self.shard(in_shard_of or owner).upsert(
             ids=list(ids or [chunk_id(document, version, ordinal) for ordinal in range(len(texts))]),
             embeddings=np.stack([vector_of(text) for text in texts]),
-            documents=[""] * len(texts),
-            metadatas=[
-                {OWNER: str(owner), DOCUMENT: str(document), VERSION: version, ORDINAL: ordinal, PAGE: ordinal + 1}
-                for ordinal in range(len(texts))
-            ],
+            metadatas=[{OWNER: str(owner), DOCUMENT: str(document), VERSION: version}] * len(texts),
         )
 
     def shard(self, owner: UUID) -> Collection:

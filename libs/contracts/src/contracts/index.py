@@ -3,12 +3,10 @@
 from hashlib import sha256
 from uuid import UUID
 
-# The metadata of a vector. `page` is 0 where there are no pages: Chroma keeps no nulls.
+# The metadata of a vector: what is filtered by, and no more (docs/decisions/0094).
 OWNER = "owner"
 DOCUMENT = "document"
 VERSION = "version"
-ORDINAL = "ordinal"
-PAGE = "page"
 
 
 def chunk_id(document: UUID, version: int, ordinal: int) -> str:

@@ -30,6 +30,11 @@ _ADD = """
     FROM new ON CONFLICT DO NOTHING RETURNING part
 """
 
+_END_WAITING = """
+    UPDATE jobs SET state = 'done', finished_at = now()
+    WHERE kind = $1 AND version = $2 AND subject = ANY($3) AND state = 'waiting'
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -138,6 +143,12 @@ async def cancel(
         .execution_options(synchronize_session=False)
     )
     return len(ended.all())
+
+
+async def end_waiting(session: AsyncSession, subjects: Iterable[str | UUID], *, kind: str, version: int) -> None:
+    """End the jobs of these subjects that nobody has begun: what they are for was done together with another one."""
+    driver = await driver_of(session)
+    await driver.execute(_END_WAITING, kind, version, [str(subject) for subject in subjects])
 
 
 def _columns(jobs: Sequence[NewJob]) -> tuple[object, ...]:

@@ -137,13 +137,7 @@ class Chroma:
 
     async def upsert(self, name: str, records: Records) -> None:
         """Write up to `MOST_RECORDS` records; those that are there are overwritten. What failed may yet be stored."""
-        body = {
-            "ids": records.ids,
-            "embeddings": records.vectors,
-            "metadatas": records.metadata,
-            # Text would double the cost; langchain-chroma needs a document, even if it is empty.
-            "documents": [""] * len(records.ids),
-        }
+        body = {"ids": records.ids, "embeddings": records.vectors, "metadatas": records.metadata}
         await self._on(name, "upsert", body)
 
     async def ids(self, name: str, where: Where) -> list[str]:

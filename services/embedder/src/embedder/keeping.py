@@ -189,7 +189,7 @@ class IndexKeeper:
 
     async def _restore_one(self, index: IndexSpec) -> None:
         async with self._sessions() as session:
-            stored = (await repository.counts(session)).get(index.index_id, 0)
+            stored = await repository.holds_anything(session, index.index_id)
         if not stored:
             await self._shards.create(index)
         elif index.state == BUILDING:

@@ -8,7 +8,7 @@ from uuid import UUID
 from chassis.database import Sessions
 from contracts.chunks_file import BATCH
 from contracts.index import shard_of
-from messaging import fences
+from messaging import fences, jobs
 from messaging.jobs import Job
 
 from embedder import indexes, repository
@@ -46,17 +46,17 @@ class RebuildDocument:
         if target is None or target.state != BUILDING or source is None:
             return
         if source.same_vectors(target):
-            await self._copy(UUID(job.subject), UUID(job.owner), source=source, target=target)
+            await self._copy(job, source=source, target=target)
         else:
             await self._embed_again(UUID(job.subject), source=source, target=target)
 
-    async def _copy(self, document: UUID, owner: UUID, *, source: IndexSpec, target: IndexSpec) -> None:
+    async def _copy(self, job: Job, *, source: IndexSpec, target: IndexSpec) -> None:
         """Copy the document, and all others of its collection: Chroma takes a thousand vectors as fast as ten.
 
-        Their own jobs then find nothing to do. It begins with the document, so that embedders that work on the same
-        collection at the same time do so at different ends.
+        Their own jobs end with it. It begins with the document, so that embedders that work on the same collection at
+        the same time do so at different ends.
         """
-        shard = shard_of(owner, target.shards)
+        document, shard = UUID(job.subject), shard_of(UUID(job.owner), target.shards)
         async with self._copying[target.index_id, shard]:
             if not await self._lacking([document], source=source, target=target, limit=1):
                 return
@@ -68,12 +68,14 @@ class RebuildDocument:
 
             async def copy_groups() -> None:
                 for group in groups:
-                    await self._copy_group(group, source=source, target=target, at_once=at_once)
+                    if await self._copy_group(group, source=source, target=target, at_once=at_once):
+                        await self._end_jobs(job, group)
 
             # While Chroma takes one, the next is read and the one before it kept.
             await side_by_side(copy_groups() for _ in range(GROUPS_IN_HAND))
 
-    async def _copy_group(self, group: Sequence[Place], *, source: IndexSpec, target: IndexSpec, at_once: int) -> None:
+    async def _copy_group(self, group: Sequence[Place], *, source: IndexSpec, target: IndexSpec, at_once: int) -> bool:
+        """Whether all of it is there now."""
         documents = [place.document for place in group]
         owners = {place.document: place.owner for place in group}
         while True:
@@ -82,9 +84,16 @@ class RebuildDocument:
                 Piece(owners[document], document, version, embedded)
                 for (document, version), embedded in lacking.items()
             ]
-            kept = await self._keep(pieces, source=source, target=target)
-            if not kept or sum(len(piece.embedded) for piece in pieces) < at_once:
-                return
+            if pieces and not await self._keep(pieces, source=source, target=target):
+                return False
+            if sum(len(piece.embedded) for piece in pieces) < at_once:
+                return True
+
+    async def _end_jobs(self, job: Job, group: Sequence[Place]) -> None:
+        """A thousand jobs that find nothing to do take seconds to be taken one by one."""
+        async with self._sessions.begin() as session:
+            documents = [place.document for place in group]
+            await jobs.end_waiting(session, documents, kind=job.kind, version=job.version)
 
     async def _lacking(
         self, documents: Sequence[UUID], *, source: IndexSpec, target: IndexSpec, limit: int
@@ -96,8 +105,6 @@ class RebuildDocument:
 
     async def _keep(self, pieces: Sequence[Piece], *, source: IndexSpec, target: IndexSpec) -> bool:
         """Write to Chroma, then keep what is not too late; the rest is erased again. False if nothing was kept."""
-        if not pieces:
-            return False
         await self._shards.write_many(target, pieces)
         async with self._sessions.begin() as session:
             shared = await fences.share(session, [piece.document for piece in pieces])
@@ -105,10 +112,10 @@ class RebuildDocument:
             in_time = [piece for piece in pieces if piece not in late]
             await indexes.hold(session)
             wanted = target.index_id in {index.index_id for index in await indexes.written(session)}
-            for piece in in_time if wanted else ():
-                if source.same_vectors(target):
-                    await repository.copy(session, piece, source=source.index_id, target=target.index_id)
-                else:
+            if wanted and source.same_vectors(target):
+                await repository.copy(session, in_time, source=source.index_id, target=target.index_id)
+            elif wanted:
+                for piece in in_time:
                     await repository.keep(session, target.index_id, piece.document, piece.version, piece.embedded)
         for piece in late:
             await self._shards.erase(target, piece.owner, piece.ids)

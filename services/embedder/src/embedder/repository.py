@@ -10,8 +10,7 @@ from contracts.chunks_file import BATCH
 from contracts.facts import DocumentChunked
 from contracts.index import chunk_id
 from messaging.tables import JobRow
-from sqlalchemy import CursorResult, bindparam, delete, exists, func, inspect, select, text, tuple_
-from sqlalchemy.dialects.postgresql import ARRAY, INTEGER
+from sqlalchemy import CursorResult, delete, exists, func, inspect, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from embedder.indexes import IndexSpec
@@ -143,28 +142,33 @@ _ADVANCE = f"""
     FROM run
 """  # noqa: S608 - constants of ours
 
-# The fence's conditions are those of `is_too_late`; whoever writes looks at it again, locked.
-_LACKING = text("""
+# The fence's conditions are those of `is_too_late`; whoever writes looks at it again, locked. Of an index that is being
+# filled the planner's figures are always old: OFFSET 0 keeps it from joining, which would cost the square of its rows.
+_LACKING = """
     SELECT there.document_id, there.version, there.ordinal, there.page, there.vector
-    FROM document_embeddings AS there
-    JOIN fences AS fence ON fence.subject = CAST(there.document_id AS text) AND fence.deleted_at IS NULL
-        AND there.version >= fence.live AND there.version <> ALL (fence.failed)
-    WHERE there.index_id = :source AND there.document_id = ANY(:documents) AND NOT EXISTS (
-        SELECT FROM document_embeddings AS here
-        WHERE here.index_id = :target AND here.document_id = there.document_id AND here.version = there.version
-            AND here.ordinal = there.ordinal)
-    ORDER BY there.document_id, there.version, there.ordinal LIMIT :limit
-""").bindparams(bindparam("documents", type_=ARRAY(EmbeddingRun.document_id.type)))
+    FROM unnest($1::uuid[]) AS wanted (document_id)
+    JOIN fences AS fence ON fence.subject = wanted.document_id::text AND fence.deleted_at IS NULL
+    CROSS JOIN LATERAL (
+        SELECT * FROM document_embeddings AS kept
+        WHERE kept.index_id = $2 AND kept.document_id = wanted.document_id
+            AND kept.version >= fence.live AND kept.version <> ALL (fence.failed) AND NOT EXISTS (
+                SELECT FROM document_embeddings AS here
+                WHERE here.index_id = $3 AND here.document_id = kept.document_id AND here.version = kept.version
+                    AND here.ordinal = kept.ordinal OFFSET 0)
+        OFFSET 0) AS there
+    ORDER BY there.document_id, there.version, there.ordinal LIMIT $4
+"""
 
-_COPY = text("""
+_COPY = """
     INSERT INTO document_embeddings (index_id, document_id, version, ordinal, page, embedding_id, vector)
-    SELECT :target, document_id, version, ordinal, page, embedding_id, vector
-    FROM document_embeddings
-    WHERE index_id = :source AND document_id = :document_id AND version = :version AND ordinal = ANY(:ordinals)
+    SELECT $1, there.document_id, there.version, there.ordinal, there.page, there.embedding_id, there.vector
+    FROM unnest($3::uuid[], $4::int[], $5::int[]) AS piece (document_id, version, ordinal)
+    CROSS JOIN LATERAL (
+        SELECT * FROM document_embeddings AS kept
+        WHERE kept.index_id = $2 AND kept.document_id = piece.document_id AND kept.version = piece.version
+            AND kept.ordinal = piece.ordinal OFFSET 0) AS there
     ON CONFLICT DO NOTHING
-""").bindparams(
-    bindparam("document_id", type_=EmbeddingRun.document_id.type), bindparam("ordinals", type_=ARRAY(INTEGER))
-)
+"""
 
 
 async def begin_run(session: AsyncSession, fact: DocumentChunked) -> Run | None:
@@ -224,23 +228,19 @@ async def lacking(
 
     Versions that are too late are left out.
     """
-    values = {"documents": documents, "source": source, "target": target, "limit": limit}
+    driver = await driver_of(session)
     found: dict[tuple[UUID, int], list[Embedded]] = {}
-    for document, version, ordinal, page, vector in await session.execute(_LACKING, values):
-        found.setdefault((document, version), []).append(Embedded(ordinal, page, vector))
+    for document, version, *embedded in await driver.fetch(_LACKING, documents, source, target, limit):
+        found.setdefault((document, version), []).append(Embedded(*embedded))
     return found
 
 
-async def copy(session: AsyncSession, piece: Piece, *, source: str, target: str) -> None:
+async def copy(session: AsyncSession, pieces: Sequence[Piece], *, source: str, target: str) -> None:
     """Keep vectors of one index in the other as well, without fetching them."""
-    values = {
-        "document_id": piece.document,
-        "version": piece.version,
-        "ordinals": [one.ordinal for one in piece.embedded],
-        "source": source,
-        "target": target,
-    }
-    await session.execute(_COPY, values)
+    rows = [(piece.document, piece.version, one.ordinal) for piece in pieces for one in piece.embedded]
+    documents, versions, ordinals = zip(*rows, strict=True) if rows else ((), (), ())
+    driver = await driver_of(session)
+    await driver.execute(_COPY, target, source, documents, versions, ordinals)
 
 
 async def places(session: AsyncSession) -> list[Place]:
@@ -279,6 +279,11 @@ async def count(session: AsyncSession, document: UUID) -> int:
     return left
 
 
+async def holds_anything(session: AsyncSession, index_id: str) -> bool:
+    """Whether an index has any embedding."""
+    return bool(await session.scalar(select(exists().where(DocumentEmbedding.index_id == index_id))))
+
+
 async def counts(session: AsyncSession) -> dict[str, int]:
     """Embeddings by index."""
     rows = await session.execute(select(DocumentEmbedding.index_id, func.count()).group_by(DocumentEmbedding.index_id))
@@ -292,10 +297,10 @@ async def erase_index(session: AsyncSession, index_id: str, *, most: int) -> int
     return await _rowcount(session, delete(DocumentEmbedding).where(tuple_(*key).in_(some)))
 
 
-async def jobs_left(session: AsyncSession, kind: str, version: int) -> bool:
-    """Whether any job of this kind and version is still to be done."""
-    left = exists().where(JobRow.kind == kind, JobRow.version == version, JobRow.state.in_(("waiting", "running")))
-    return bool(await session.scalar(select(left)))
+async def jobs_wait(session: AsyncSession, kind: str, version: int) -> bool:
+    """Whether a job of this kind and version has still to be begun."""
+    waiting = exists().where(JobRow.kind == kind, JobRow.version == version, JobRow.state == "waiting")
+    return bool(await session.scalar(select(waiting)))
 
 
 async def owners_at_work(session: AsyncSession, kind: str) -> list[UUID]:

@@ -3,9 +3,10 @@
 import asyncio
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import repeat
 from uuid import UUID
 
-from contracts.index import DOCUMENT, ORDINAL, OWNER, PAGE, VERSION, collection_name, shard_of
+from contracts.index import DOCUMENT, OWNER, VERSION, collection_name, shard_of
 
 from embedder.chroma import MOST_RECORDS, Chroma, Collection, CollectionMissing, Records, Scalar, Where
 from embedder.grouping import GroupedUpserts
@@ -129,13 +130,9 @@ def _records(pieces: Sequence[Piece]) -> Records:
     return Records(
         ids=[one for piece in pieces for one in piece.ids],
         vectors=[b64encode(one.vector).decode() for piece in pieces for one in piece.embedded],
-        metadata=[one for piece in pieces for one in _metadata(piece)],
+        metadata=[metadata for piece in pieces for metadata in repeat(_metadata(piece), len(piece.embedded))],
     )
 
 
-def _metadata(piece: Piece) -> list[dict[str, Scalar]]:
-    owner, document = str(piece.owner), str(piece.document)
-    return [
-        {OWNER: owner, DOCUMENT: document, VERSION: piece.version, ORDINAL: one.ordinal, PAGE: one.page or 0}
-        for one in piece.embedded
-    ]
+def _metadata(piece: Piece) -> dict[str, Scalar]:
+    return {OWNER: str(piece.owner), DOCUMENT: str(piece.document), VERSION: piece.version}

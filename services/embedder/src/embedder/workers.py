@@ -71,7 +71,8 @@ class Rebuild(Work):
 
         async def finish(session: AsyncSession, fence: Fence) -> None:
             del fence
-            if not await repository.jobs_left(session, self.kind, job.version):
+            # Of those that run at the same time none knows whether it is the last: each of them asks for a look.
+            if not await repository.jobs_wait(session, self.kind, job.version):
                 self._keeper.look_soon()
 
         return finish
