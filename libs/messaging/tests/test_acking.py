@@ -41,7 +41,7 @@ async def running(acknowledgements: Acknowledgements) -> AsyncIterator[None]:
     task.cancel()
 
 
-async def test_a_lone_record_is_acknowledged_at_once() -> None:
+async def test_a_lone_record_is_acknowledged_soon() -> None:
     consumer = Consumer()
     acknowledgements = Acknowledgements(consumer)
     async with running(acknowledgements):
