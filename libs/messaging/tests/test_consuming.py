@@ -242,7 +242,7 @@ async def test_where_nothing_happens_the_broker_is_asked_less_often(
             milliseconds: int = consumption.consumer._fetcher._fetch_max_wait_ms
             return milliseconds
 
-        await until(lambda: wait() == 40)
+        await until(lambda: wait() == 80)
         monkeypatch.setattr(tolerant_consumer, "BRISK_SECONDS", 60)
         await put(producer, value_of(uploaded()))
         await until(lambda: len(hears.facts) == 1)

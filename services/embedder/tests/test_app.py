@@ -27,7 +27,7 @@ OPERATED = {"Authorization": f"Bearer {OPERATOR}"}
 @pytest.fixture
 async def app(settings: EmbedderSettings, kafka: str) -> AsyncIterator[FastAPI]:
     heard = settings.model_copy(
-        update={"kafka": kafka, "kafka_fetch_max_wait_ms": 25, "kafka_session_timeout_ms": 6000}
+        update={"kafka": kafka, "kafka_fetch_max_wait_ms": 12, "kafka_session_timeout_ms": 6000}
     )
     app = create_app(heard)
     async with app.router.lifespan_context(app):

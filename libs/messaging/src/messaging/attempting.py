@@ -15,6 +15,7 @@ from chassis.transactions import Transactions
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging import finishing
+from messaging.ending_together import EndingTogether
 from messaging.fences import Fence
 from messaging.finishing import Act, Ended, Ending
 from messaging.jobs import Job
@@ -39,6 +40,7 @@ class Surroundings:
 
     work: Work
     transactions: Transactions
+    endings: EndingTogether
     pause: Pause
     wake_kind: Callable[[str], None]
     wake_after: Callable[[timedelta], None]
@@ -91,7 +93,7 @@ class Attempt:
                 self._running.cancel()
             finish = await self._running
             self._around.pause.end()
-            return await self._conclude(await self._end("done", finish))
+            return await self._conclude(await self._patiently(lambda: self._around.endings.done(self.job, finish)))
         except asyncio.CancelledError:
             return await self._was_stopped()
         except Exception as error:

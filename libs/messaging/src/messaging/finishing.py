@@ -1,6 +1,6 @@
 """Ending a taking of a job: the transactions that say `WHERE attempt = :mine`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
@@ -15,12 +15,14 @@ from messaging.jobs import Job
 from messaging.tables import JobRow
 from messaging.waking import woken_by
 
-# The fence first, then the job if it is still ours: one round trip for both.
+# The fence first, then the jobs that are still ours: one round trip for both.
 _END = """
     WITH fence AS (SELECT * FROM fences WHERE subject = $1 FOR UPDATE),
          ended AS (UPDATE jobs SET state = $6, finished_at = now(), lease_until = NULL, failure = $7
-                   FROM fence WHERE jobs.subject = fence.subject AND jobs.version = $2
-                       AND jobs.kind = $3 AND jobs.part = $4 AND attempt = $5 AND state = 'running'
+                   FROM fence, unnest($2::int[], $3::text[], $4::int[], $5::int[])
+                       AS mine (version, kind, part, attempt)
+                   WHERE jobs.subject = fence.subject AND jobs.version = mine.version AND jobs.kind = mine.kind
+                       AND jobs.part = mine.part AND jobs.attempt = mine.attempt AND state = 'running'
                    RETURNING 1)
     SELECT fence.*, (SELECT count(*) FROM ended) AS ended FROM fence
 """
@@ -30,6 +32,10 @@ Act = Callable[[AsyncSession, Fence], Awaitable[None]]
 
 class _Late(Exception):
     """Takes the transaction back."""
+
+
+class NotTogether(Exception):
+    """Not all of these jobs could be ended by one transaction, which is taken back."""
 
 
 class Ending(Enum):
@@ -76,6 +82,23 @@ async def end(
         return Ended(Ending.LATE)
 
 
+async def end_together(transactions: Transactions, done: Sequence[tuple[Job, Act]], *, heeds_fence: bool) -> Ended:
+    """One final transaction for several jobs of a subject that are done, if nothing stands against any of them.
+
+    Raises `NotTogether`, or whatever one of them raised; then nothing has happened, and each is to be ended by itself.
+    """
+    done = sorted(done, key=lambda each: each[0].part)  # as leases are renewed: neither waits for the other
+    async with transactions.begin() as session:
+        fence, ended = await _end_jobs(session, [job for job, _ in done], state="done", failure=None)
+        if fence is None or not ended:
+            raise NotTogether
+        for job, act in done:
+            if heeds_fence and (fence.is_too_late(job.version) or fence.is_over(job.version)):
+                raise NotTogether
+            await act(session, fence)
+    return Ended(Ending.WON, woken_by(session))
+
+
 async def _end(
     transactions: Transactions,
     job: Job,
@@ -87,9 +110,7 @@ async def _end(
     failure: str | None,
 ) -> Ended:
     async with transactions.begin() as session:
-        driver = await driver_of(session)
-        row = await driver.fetchrow(_END, *_key(job), job.attempt, state, failure)
-        fence, ended = (fences.hold(session, row), bool(row["ended"])) if row is not None else (None, False)
+        fence, ended = await _end_jobs(session, [job], state=state, failure=failure)
         late = fence is not None and heeds_fence and fence.is_too_late(job.version)
         if fence is None or not ended:
             # A commit whose answer was lost on the way is no defeat.
@@ -139,14 +160,28 @@ async def is_too_late(transactions: Transactions, job: Job) -> bool:
         return fence is not None and fence.is_too_late(job.version)
 
 
+async def _end_jobs(
+    session: AsyncSession, jobs: Sequence[Job], *, state: str, failure: str | None
+) -> tuple[Fence | None, bool]:
+    """Their fence, locked, and whether all of them were still ours and are ended now."""
+    driver = await driver_of(session)
+    row = await driver.fetchrow(
+        _END,
+        jobs[0].subject,
+        [job.version for job in jobs],
+        [job.kind for job in jobs],
+        [job.part for job in jobs],
+        [job.attempt for job in jobs],
+        state,
+        failure,
+    )
+    return (None, False) if row is None else (fences.hold(session, row), row["ended"] == len(jobs))
+
+
 async def _has_ended(session: AsyncSession, job: Job, state: str) -> bool:
     """Whether this very attempt has ended the job already."""
     where = and_(_same(job), JobRow.attempt == job.attempt, JobRow.state == state)
     return bool(await session.scalar(select(select(JobRow).where(where).exists())))
-
-
-def _key(job: Job) -> tuple[str, int, str, int]:
-    return job.subject, job.version, job.kind, job.part
 
 
 def _same_state(job: Job, state: str) -> Update:

@@ -15,7 +15,7 @@ DAMAGED = (("damaged", None),)
 """Headers of the record that is handed on in place of one that cannot be read: no real header has no value."""
 
 BRISK_SECONDS = 2.0  # after a record; the next ones are likely to follow
-CALM = 4  # times the usual wait, when nothing does
+CALM = 8  # times the usual wait, when nothing does
 CALM_MS = 100
 
 log = structlog.stdlib.get_logger(__name__)

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging import fences, taking
 from messaging.attempting import Attempt, Surroundings
+from messaging.ending_together import EndingTogether
 from messaging.jobs import Job
 from messaging.pausing import Pause
 from messaging.taking import Key, Taken, key_of
@@ -56,7 +57,14 @@ class Worker:
         self._work = work
         self._transactions = transactions
         self._wake_kind = wake_kind
-        self._surroundings = Surroundings(work, transactions, self.pause, wake_kind, self._wake_after)
+        self._surroundings = Surroundings(
+            work,
+            transactions,
+            EndingTogether(transactions, heeds_fence=work.heeds_fence),
+            self.pause,
+            wake_kind,
+            self._wake_after,
+        )
         self._running: dict[Key, tuple[Attempt, asyncio.Task[None]]] = {}
         self._woken = asyncio.Event()
         self._fence_changed = asyncio.Event()
@@ -113,7 +121,7 @@ class Worker:
         attempts = [attempt for attempt, _ in self._running.values()]
         if not attempts:
             return
-        jobs = [attempt.job for attempt in attempts]
+        jobs = sorted((attempt.job for attempt in attempts), key=key_of)
         async with self._transactions.driver() as driver:
             held = await taking.renew(driver, kind=self._work.kind, lease=self._work.lease, jobs=jobs)
         for attempt in attempts:

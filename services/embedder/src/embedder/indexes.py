@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from secrets import token_hex
 
-from chassis.transactions import driver_of
+from chassis.transactions import driver_of, memory_of
 from contracts.facts import IndexActivated
 from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -28,6 +28,8 @@ _LACKS_SOMETHING = """
             WHERE here.index_id = $2 AND here.document_id = there.document_id AND here.version = there.version
                 AND here.ordinal = there.ordinal OFFSET 0))
 """
+
+_HELD = "embedder.indexes"
 
 KEPT_RETIRED = timedelta(days=1)
 """qa may need a moment to hear of a new index; a day leaves people time to see that it answers as the old one did."""
@@ -79,6 +81,9 @@ async def hold(session: AsyncSession) -> None:
 
     Which ones there are is asked in another statement after this one: it sees what was decided while this one waited.
     """
+    if _HELD in (memory := memory_of(session)):
+        return
+    memory[_HELD] = True
     driver = await driver_of(session)
     await driver.execute("SELECT FROM vector_indexes ORDER BY generation FOR SHARE")
 

@@ -122,6 +122,8 @@ _NEW = """
 _KEEP = f"{_NEW} ON CONFLICT DO NOTHING"
 
 # All batches of a document lock its fence before this: what those before it have kept is seen, and `kept` is the rest.
+# Those before the last wait for no disk: what a crash of the database takes back has not been ended, and is done again.
+# Several may end in one transaction: who has told something within it is known by the time of the statement.
 _ADVANCE = f"""
     WITH wanted AS (
         SELECT index_id, generation FROM vector_indexes WHERE state IN ('active', 'building')
@@ -129,17 +131,19 @@ _ADVANCE = f"""
         {_NEW} WHERE new.index_id IN (SELECT index_id FROM wanted) ON CONFLICT DO NOTHING RETURNING index_id
     ), run AS (
         UPDATE embedding_runs SET done = done + 1, embedded_count = embedded_count + $7,
-            progressed_at = CASE WHEN progressed_at > now() - interval '1 second' THEN progressed_at ELSE now() END
+            progressed_at = CASE WHEN progressed_at > statement_timestamp() - interval '1 second' THEN progressed_at
+                ELSE statement_timestamp() END
         WHERE document_id = $1 AND version = $2 RETURNING *
     )
-    SELECT done, total, embedded_count, progressed_at = now() AS tell,
+    SELECT done, total, embedded_count, progressed_at = statement_timestamp() AS tell,
         ARRAY(SELECT index_id FROM wanted ORDER BY generation DESC) AS wanted,
         CASE WHEN done < total THEN '{{}}' ELSE ARRAY(
             SELECT index_id FROM wanted JOIN (
                 SELECT index_id FROM document_embeddings WHERE document_id = $1 AND version = $2
                 UNION ALL SELECT index_id FROM kept) AS there USING (index_id)
             GROUP BY index_id, generation HAVING count(*) >= run.chunk_count ORDER BY generation DESC) END AS complete
-    FROM run
+    FROM run, LATERAL (
+        SELECT CASE WHEN done < total THEN set_config('synchronous_commit', 'off', true) END) AS lazily
 """  # noqa: S608 - constants of ours
 
 # The fence's conditions are those of `is_too_late`; whoever writes looks at it again, locked. Of an index that is being
