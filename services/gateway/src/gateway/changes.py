@@ -1,9 +1,9 @@
-"""Which owners have something new: one look at the database for all open streams, on NOTIFY and every second."""
+"""Which owners have something new: they are notified, and every second one look at the database is for all streams."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -35,9 +35,13 @@ class OwnerState:
 
 @dataclass(eq=False)
 class Watch:
-    """What one stream knows of its owner; `changed` is set when there is something new."""
+    """What one stream knows of its owner; `changed` is set when there is something new.
+
+    `ahead` says that a step was taken that `state` does not know of.
+    """
 
     state: OwnerState
+    ahead: bool = True  # something may have come between the reading of `state` and this
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -47,8 +51,7 @@ class Changes:
     def __init__(self, *, transactions: Transactions, listener: Listener) -> None:
         self._transactions = transactions
         self._watches: defaultdict[UUID, set[Watch]] = defaultdict(set)
-        self._notified: set[UUID] = set()
-        self._stirred = asyncio.Event()
+        self._missed = asyncio.Event()
         listener.on(STREAM_CHANNEL, self._heard)
 
     async def read(self, owner: UUID) -> OwnerState:
@@ -65,8 +68,6 @@ class Changes:
         """Be told of changes after `state` while the block runs."""
         watch = Watch(state)
         self._watches[owner].add(watch)
-        self._notified.add(owner)  # whatever came between the reading of `state` and this
-        self._stirred.set()
         try:
             yield watch
         finally:
@@ -75,32 +76,22 @@ class Changes:
                 del self._watches[owner]
 
     async def run(self) -> None:
-        """Look until cancelled; without an open stream, nothing is asked."""
+        """Look until cancelled: every second, and at once when notifications may have been missed."""
         while True:
-            all_of_them = await self._wait()
-            owners = set(self._watches) if all_of_them else self._notified & self._watches.keys()
-            self._notified.clear()
-            if not owners:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY):
+                    await self._missed.wait()
+            self._missed.clear()
             try:
-                self._tell(await self._look(owners))
+                self._tell(await self._look(set(self._watches)))
             except Exception as error:
                 if not is_transient(error):
                     raise
                 log.warning("cannot look for changes", error=type(error).__name__)
-                await asyncio.sleep(EVERY)
-
-    async def _wait(self) -> bool:
-        """True if a second has passed, or a notification may have been missed: then all owners are looked at."""
-        try:
-            async with asyncio.timeout(EVERY if self._watches else None):
-                await self._stirred.wait()
-        except TimeoutError:
-            return True
-        self._stirred.clear()
-        return not self._notified
 
     async def _look(self, owners: Collection[UUID]) -> Mapping[UUID, OwnerState]:
+        if not owners:
+            return {}
         async with self._transactions.driver() as driver:
             rows = await driver.fetch(_STATES, owners)
         return {row["id"]: OwnerState(row["tag"], row["counter"], row["closed"]) for row in rows}
@@ -113,9 +104,10 @@ class Changes:
                     watch.changed.set()
 
     def _heard(self, payload: str | None) -> None:
+        """A step was taken: its owner's streams read it themselves. None if steps may have been missed."""
         if payload is None:
-            self._notified.clear()
-            self._stirred.set()
-        elif (owner := UUID(payload)) in self._watches:
-            self._notified.add(owner)
-            self._stirred.set()
+            self._missed.set()
+            return
+        for watch in self._watches.get(UUID(payload), ()):
+            watch.ahead = True
+            watch.changed.set()

@@ -102,7 +102,8 @@ class Stream:
                     raise token_invalid("The account was deleted.")
                 if caller.expires_at <= datetime.now(UTC):
                     caller = await _renewed(renew)
-                if watch.state.counter > position:
+                if watch.ahead or watch.state.counter > position:
+                    watch.ahead = False
                     position, sent = await self._next(owner, position, start.gone_after, watch.state)
                     for piece in sent:
                         yield piece

@@ -1,7 +1,8 @@
 """Answers being written in this process: each goes on to its end, whether or not somebody still listens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 from contracts.questions import Answer, AskSources, AskToken
@@ -51,19 +52,25 @@ class RunningAnswer:
         assert self._task is not None, "not started"
         return await asyncio.shield(self._task)
 
-    async def events(self, silence: float) -> AsyncIterator[Event | None]:
-        """What happens, as it happens; None after `silence` seconds without anything. Raises what it ended with."""
-        while True:
-            try:
+    async def events(self, silence: float) -> AsyncIterator[Sequence[Event]]:
+        """What happens, as it happens, and together what has happened together; nothing after `silence` seconds.
+
+        Raises what it ended with.
+        """
+        over = False
+        while not over:
+            happened = list[Event | None]()
+            with suppress(TimeoutError):
                 async with asyncio.timeout(silence):
-                    event = await self._events.get()
-            except TimeoutError:
-                yield None
-                continue
-            if event is None:
-                yield await self.result()
-                return
-            yield event
+                    happened.append(await self._events.get())
+            while not self._events.empty():
+                happened.append(self._events.get_nowait())
+            over = None in happened
+            if told := [event for event in happened if event is not None]:
+                yield told
+            elif not over:
+                yield ()
+        yield [await self.result()]
 
     async def _written(self, write: Callable[["RunningAnswer"], Awaitable[Answer]]) -> Answer:
         try:

@@ -26,7 +26,7 @@ async def as_events(
     yield event("session", AskSession(session_id=answer.chat, message_id=answer.id))
     try:
         async for happened in answer.events(heartbeat):
-            yield _HEARTBEAT if happened is None else event(_NAMES[type(happened)], happened)
+            yield b"".join(event(_NAMES[type(each)], each) for each in happened) or _HEARTBEAT
     except Exception as error:
         yield event("error", describe(error).problem(request_id))
 
