@@ -37,6 +37,8 @@ async def measure(bench: Bench) -> list[Figure]:
                 for count in COUNTS:
                     with bench.tell.step(f"{count} embedders, {number} of {ROUNDS}"):
                         await embedders.become(count)
+                        # While members come or go the group hears nothing: that is not what is measured.
+                        await person.brings(*(documents.note(stand.fresh()) for _ in range(TEXTS)))
                         await stand.provider.reset()
                         rate = await _rate(stand, person)
                         if number:  # the first was the warm-up

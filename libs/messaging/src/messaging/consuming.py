@@ -23,6 +23,8 @@ from messaging.tolerant_consumer import TolerantBroker
 MAX_POLL_MS = 300_000  # longer than a handler waits for its database
 # A group that joined while its topic was not there is given nothing, and asks for nothing, until it looks again.
 METADATA_MAX_AGE_MS = 5_000
+# Members learn by their heartbeats that another one has come or gone; until all of them know, nobody hears anything.
+HEARTBEAT_MS = 1_000
 STOP_SECONDS = 4.0
 RETRY_AFTER = (0.1, 0.5, 1.0, 2.0)
 
@@ -126,7 +128,7 @@ class Consumption:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=self._fetch_max_wait_ms,
             session_timeout_ms=self._session_timeout_ms,
-            heartbeat_interval_ms=self._session_timeout_ms // 3,
+            heartbeat_interval_ms=min(HEARTBEAT_MS, self._session_timeout_ms // 3),
             max_poll_interval_ms=MAX_POLL_MS,
             listener=_Rebalances(self),
             parser=_as_it_is,
