@@ -122,7 +122,6 @@ _NEW = """
 _KEEP = f"{_NEW} ON CONFLICT DO NOTHING"
 
 # All batches of a document lock its fence before this: what those before it have kept is seen, and `kept` is the rest.
-# Those before the last wait for no disk: what a crash of the database takes back has not been ended, and is done again.
 # Several may end in one transaction: who has told something within it is known by the time of the statement.
 _ADVANCE = f"""
     WITH wanted AS (
@@ -142,8 +141,7 @@ _ADVANCE = f"""
                 SELECT index_id FROM document_embeddings WHERE document_id = $1 AND version = $2
                 UNION ALL SELECT index_id FROM kept) AS there USING (index_id)
             GROUP BY index_id, generation HAVING count(*) >= run.chunk_count ORDER BY generation DESC) END AS complete
-    FROM run, LATERAL (
-        SELECT CASE WHEN done < total THEN set_config('synchronous_commit', 'off', true) END) AS lazily
+    FROM run
 """  # noqa: S608 - constants of ours
 
 # The fence's conditions are those of `is_too_late`; whoever writes looks at it again, locked. Of an index that is being
