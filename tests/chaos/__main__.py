@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from docqa.service import READY_WITHIN
+from docqa.service import READY_WITHIN, Service
 from docqa.stack import Stack
 
 from tests.chaos.faults import Faults
@@ -47,7 +47,7 @@ async def _run(asked: argparse.Namespace) -> int:
             load.cancel()
             histories = await load
             for service in [*cluster.stack.services.values(), *cluster.replicas]:
-                await service.becomes_ready(READY_WITHIN)
+                await _ready_again(service)
             await all_ended(cluster)
             found, ends = await judged(cluster, histories, log_is_whole=not asked.wipes)
             blind = [lie for lie in lies(histories[0]) if not (await judged(cluster, [lie], log_is_whole=False))[0]]
@@ -64,6 +64,13 @@ async def _run(asked: argparse.Namespace) -> int:
     if blind:
         _say("the judge did not see what was planted: none of this proves anything")
     return 1 if found or blind else 0
+
+
+async def _ready_again(service: Service) -> None:
+    """Also the one that was killed last, and has still to be started again."""
+    async with asyncio.timeout(READY_WITHIN):
+        while await service.missing() is not None:
+            await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
