@@ -69,7 +69,7 @@ async def _run(asked: argparse.Namespace) -> int:
 async def _ready_again(service: Service) -> None:
     """Also the one that was killed last, and has still to be started again."""
     async with asyncio.timeout(READY_WITHIN):
-        while await service.missing() is not None:
+        while await service.missing() is not None:  # noqa: ASYNC110 - it is another process that is watched
             await asyncio.sleep(0.1)
 
 
