@@ -12,9 +12,11 @@ from chassis.failures import Misconfigured
 from chassis.objects import LocalFiles
 from contracts.facts import DocumentEmbedded, DocumentPurged, IndexActivated
 from contracts.index import collection_name
+from embedder import repository
 from embedder.building import IndexBusy, UnknownModel
 from embedder.indexes import IndexSpec
 from embedder.keeping import IndexRefused
+from embedder.listing import ListIndexes
 from embedder.rebuilding import RebuildDocument, _beginning_with, _groups
 from embedder.repository import Piece, Place
 from embedder.settings import EmbedderSettings
@@ -24,7 +26,7 @@ from messaging import fences, taking
 from messaging.finishing import Ending
 from messaging.jobs import Job
 from sqlalchemy import func, update
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from services.embedder.tests.at_work import AtWork, Document, Slow, a_document
 from tests.stubs.behaviour import Behaviour
@@ -141,6 +143,26 @@ async def test_jobs_that_end_last_and_together_each_have_the_index_looked_at(
         async with embedder.transactions.begin() as session:
             await finish(session, await fences.lock(session, job.subject))
     assert len(looks) == 2, "though the other one was still running when the first one ended"
+
+
+async def test_whoever_watches_a_rebuild_has_its_chunks_counted_now_and_then(
+    embedder: AtWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted, counts = list[None](), repository.counts
+
+    async def slowly(session: AsyncSession) -> dict[str, int]:
+        counted.append(None)
+        await asyncio.sleep(0.1)
+        return await counts(session)
+
+    monkeypatch.setattr(repository, "counts", slowly)
+    listing = ListIndexes(embedder.sessions)
+    for _ in range(3):
+        await listing()
+    assert len(counted) == 1
+    new = await embedder.parts.build(None, shards=2)
+    assert new.index_id in [index.index_id for index in (await listing()).items]
+    assert len(counted) == 2, "an index that has another state is counted at once"
 
 
 async def test_another_model_embeds_the_chunks_again_and_the_old_vectors_stay_beside(

@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from embedder import indexes, repository
 from embedder.indexes import ACTIVE, BUILDING, CREATING, IndexSpec
 
-_SHARE_OF_TIME = 20
-"""Counting takes a tenth of a second for 100,000 chunks: whoever watches a rebuild must not slow it down."""
+_PAUSE = 20
+"""Times as long as counting took, before it is done again. For 100,000 chunks it takes a tenth of a second, and whoever
+watches a rebuild must not slow it down."""
 
 
 class ListIndexes:
@@ -54,5 +55,5 @@ class ListIndexes:
         counts = await repository.counts(session)
         ended = time.monotonic()
         self._counted = known, counts
-        self._count_again_at = ended + _SHARE_OF_TIME * (ended - began)
+        self._count_again_at = ended + _PAUSE * (ended - began)
         return counts

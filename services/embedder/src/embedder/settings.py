@@ -12,7 +12,7 @@ class EmbedderSettings(ModelSettings, ChromaSettings, ObjectStoreSettings, Opera
 
     # 64 keep a query at 2.2 times that of a lone user with 1,000 users and 100,000 chunks, in 0.4 GB.
     shards: int = Field(default=64, ge=1, le=4096, description="Collections of an index that is begun from now on.")
-    # An upsert of 1,000 vectors takes Chroma 0.7 s; a flush of its log has taken 5 s.
+    # An upsert of 1,000 vectors takes Chroma up to 0.7 s, where it has 16,000; a flush of its log has taken 5 s.
     chroma_timeout: float = Field(default=30, gt=0, le=600, description="Seconds that a call to Chroma may take.")
     # With back-off an outage of a provider or of Chroma for four to eight minutes fails no document.
     tries: int = Field(default=10, ge=1, le=100, description="How often a batch is tried before its version fails.")

@@ -1,4 +1,4 @@
-"""Which owners have something new: they are notified, and every second one look at the database is for all streams."""
+"""Which owners have something new: by NOTIFY at once, and every second by one look for all open streams."""
 
 import asyncio
 from collections import defaultdict
