@@ -50,7 +50,7 @@ test-helm: .venv/.for-development ## Render the Helm chart and hold it against t
 test-alerts: .venv/.for-development ## Play every alert with promtool, on the PATH or in Prometheus's image
 	@exec $(BIN)/python -m tests.deploy.alerts
 
-test-chaos: .venv/.for-development ## Kill services, connections and Kafka by lot under load, then audit (FAULTS, WIPES, SEED)
+test-chaos: .venv/.for-development ## Kill and freeze services, stores and Kafka by lot under load, then audit (FAULTS, WIPES, SEED)
 	@exec $(BIN)/python -m tests.chaos $(if $(FAULTS),--faults $(FAULTS)) $(if $(WIPES),--wipes $(WIPES)) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/.for-development ## Measure docqa against bare loops: rows 1 to 5, 9, 11, 12 (20 minutes; one row: python -m benchmarks 3)

@@ -1,70 +1,29 @@
-"""People who upload while things break, and remember what they were told."""
+"""What one person was told while things broke, and what she saw that cannot be."""
 
-import asyncio
-import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from uuid import UUID
-
-import httpx
-
-from tests.e2e.person import Person
-from tests.integration.people import a_file, owner_of
-
-DOCUMENTS_EACH = 40
-"""Then somebody else goes on, long before her token expires."""
-
-ACCEPTED = 202
-REFUSED = 503
-"""What is said while a store is away: then nothing is promised, and nothing may come of it."""
-
-LONG_ONE_IN = 8
 
 
 @dataclass
 class History:
-    """What one person was promised: documents by the hash of their bytes. An answer that was lost promises nothing."""
+    """Promises by the hash of the bytes or by the document's id. An answer that was lost promises nothing."""
 
     owner: UUID
     promised: dict[str, str] = field(default_factory=dict)
+    """The document of each upload that was accepted."""
     unknown: set[str] = field(default_factory=set)
+    """Uploads of which nobody knows what became."""
+    deleted: dict[str, str] = field(default_factory=dict)
+    """The deletion of each document that was said to be deleted."""
+    perhaps_deleted: set[str] = field(default_factory=set)
+    seen: list[str] = field(default_factory=list)
+    """What she should not have been shown."""
     refused: int = 0
+    answered: int = 0
+    told: int = 0
+    """Answers that told of the very document that was asked about: only among such could one of a deleted one be."""
 
-
-async def uploading(gateways: Sequence[str], drawn: random.Random, pause: float) -> list[History]:
-    """One person after the other, until it is cancelled; then it tells what they know."""
-    histories: list[History] = []
-    seeds = iter(range(1_000_000))
-    try:
-        while True:
-            async with Person(drawn.choice(gateways)) as person:
-                try:
-                    await person.signs_up()
-                except (AssertionError, httpx.HTTPError):
-                    await asyncio.sleep(pause)
-                    continue
-                history = History(owner_of(person))
-                histories.append(history)
-                for _ in range(DOCUMENTS_EACH):
-                    await _uploads_one(person, drawn.choice(gateways), history, next(seeds), drawn)
-                    await asyncio.sleep(pause)
-    except asyncio.CancelledError:
-        return histories
-
-
-async def _uploads_one(person: Person, gateway: str, history: History, seed: int, drawn: random.Random) -> None:
-    file = a_file(seed, sentences=400 if drawn.randrange(LONG_ONE_IN) == 0 else 3)
-    digest = sha256(file[1]).hexdigest()
-    history.unknown.add(digest)
-    try:
-        answer = await person.http.post(f"{gateway}/api/upload", files=[("files", file)])
-    except httpx.HTTPError:
-        return
-    history.unknown.remove(digest)
-    if answer.status_code == ACCEPTED:
-        (document,) = answer.json()["documents"]
-        history.promised[digest] = document["id"]
-    else:
-        assert answer.status_code == REFUSED, answer.text
-        history.refused += 1
+    @property
+    def kept(self) -> list[str]:
+        """The documents that must be there in the end."""
+        return [id_ for id_ in self.promised.values() if id_ not in self.deleted and id_ not in self.perhaps_deleted]

@@ -41,7 +41,7 @@ async def mistakes(cluster: Cluster, owner: UUID, documents: Iterable[str], *, l
     With `log_is_whole` the topic must hold all that was said of them, in its order.
     """
     ids = [UUID(document) for document in documents]
-    await _quiet(cluster, ids)
+    await quiet(cluster, ids)
     stored = await _stored(cluster, owner, ids)
     found = [f"{place}: {mistake}" for place in ids for mistake in _of_document(owner, place, stored.get(place))]
     for service in SERVICES:
@@ -51,7 +51,8 @@ async def mistakes(cluster: Cluster, owner: UUID, documents: Iterable[str], *, l
     return found
 
 
-async def _quiet(cluster: Cluster, documents: list[UUID]) -> None:
+async def quiet(cluster: Cluster, documents: list[UUID]) -> None:
+    """Waits until nothing is under way about them, and nothing will be within a minute."""
     left: dict[str, Row] = {}
 
     async def nothing_is_under_way() -> bool:
@@ -60,7 +61,8 @@ async def _quiet(cluster: Cluster, documents: list[UUID]) -> None:
             (row,) = await cluster.rows(
                 service,
                 "SELECT (SELECT count(*) FROM outbox WHERE sent_at IS NULL AND subject = ANY(:ids)) AS unsent,"
-                " (SELECT count(*) FROM jobs WHERE state IN ('waiting', 'running') AND subject = ANY(:ids)) AS jobs",
+                " (SELECT count(*) FROM jobs WHERE state IN ('waiting', 'running') AND subject = ANY(:ids)"
+                "  AND available_at < now() + interval '1 minute') AS jobs",
                 ids=list(map(str, documents)),
             )
             if any(row.values()):
