@@ -164,6 +164,19 @@ async def test_sigterm_ends_streams_lets_requests_finish_and_leaves_in_order(ser
     assert "left in order" in service.log.read_text()
 
 
+async def test_whoever_asks_while_it_leaves_is_answered_and_told_to_come_no_more(service: Process) -> None:
+    async with httpx.AsyncClient(base_url=service.url) as client, httpx.AsyncClient(base_url=service.url) as idle:
+        await idle.get("/health/live")
+        answer = await client.get("/health/live")
+        service.process.send_signal(signal.SIGTERM)
+        while "connection" not in answer.headers:
+            answer = await client.get("/health/live")
+            assert answer.status_code == 200
+
+        assert answer.headers["connection"] == "close"
+        assert await asyncio.to_thread(service.process.wait, 5) == 0
+
+
 async def test_a_service_a_part_of_which_has_failed_leaves_in_order_and_says_so(service: Process) -> None:
     async with httpx.AsyncClient() as client:
         assert (await client.get(f"{service.url}/failing")).status_code == 200

@@ -20,6 +20,9 @@ from chassis.settings import ServiceSettings
 REQUESTS_GRACE = 12
 """Seconds that requests under way have left after SIGTERM."""
 
+LINGER = 1.0
+"""Seconds that an open connection has left after SIGTERM to bring one more request: it may be on its way already."""
+
 PROCESS_GRACE = 28.0
 """Seconds after which the process ends whatever it does: orchestrators kill at 30."""
 
@@ -27,7 +30,21 @@ START_FAILED = 3
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 whose answer to what is no HTTP is a problem, too."""
+    """HTTP/1.1 whose answer to what is no HTTP is a problem, too, and whose end cuts nobody off."""
+
+    _leaving = False
+
+    def shutdown(self) -> None:
+        """The next answer is the last, and says so; without a request in time there is none."""
+        self._leaving = True
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+        self.loop.call_later(LINGER, super().shutdown)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self._leaving:
+            self.cycle.keep_alive = False
 
     def send_400_response(self, msg: str) -> None:
         request_id = uuid7().hex
@@ -61,6 +78,10 @@ class Server(uvicorn.Server):
                     await self._stopping.wait()
             except TimeoutError:
                 seconds += 1
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        await asyncio.sleep(0)  # who is in the kernel's queue by now is let in, before there is no door any more
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal stops gracefully, a second one at once."""
