@@ -177,6 +177,22 @@ async def test_whoever_asks_while_it_leaves_is_answered_and_told_to_come_no_more
         assert await asyncio.to_thread(service.process.wait, 5) == 0
 
 
+def test_whoever_waits_at_the_door_when_it_is_told_to_leave_is_let_in_and_answered(service: Process) -> None:
+    address = httpx.URL(service.url)
+    service.process.send_signal(signal.SIGSTOP)
+    waiting = [socket.create_connection((address.host, address.port or 80), timeout=10) for _ in range(20)]
+    for one in waiting:
+        one.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    service.process.send_signal(signal.SIGTERM)
+    service.process.send_signal(signal.SIGCONT)
+
+    answers = [one.makefile("rb").read() for one in waiting]
+    assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 200 OK"}
+    assert service.process.wait(10) == 0
+    for one in waiting:
+        one.close()
+
+
 async def test_a_service_a_part_of_which_has_failed_leaves_in_order_and_says_so(service: Process) -> None:
     async with httpx.AsyncClient() as client:
         assert (await client.get(f"{service.url}/failing")).status_code == 200

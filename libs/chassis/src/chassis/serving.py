@@ -1,10 +1,12 @@
 """Running an app: until SIGTERM, then gracefully, and never for longer than half a minute."""
 
 import asyncio
+import contextlib
 import gc
+import select
 import signal
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from contracts.problems import CONTENT_TYPE
@@ -32,19 +34,25 @@ START_FAILED = 3
 class Protocol(HttpToolsProtocol):
     """HTTP/1.1 whose answer to what is no HTTP is a problem, too, and whose end cuts nobody off."""
 
-    _leaving = False
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        if self._is_leaving:
+            self.shutdown()
 
     def shutdown(self) -> None:
         """The next answer is the last, and says so; without a request in time there is none."""
-        self._leaving = True
         if self.cycle is not None and not self.cycle.response_started:
             self.cycle.keep_alive = False
         self.loop.call_later(LINGER, super().shutdown)
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        if self._leaving:
+        if self._is_leaving:
             self.cycle.keep_alive = False
+
+    @property
+    def _is_leaving(self) -> bool:
+        return cast(FastAPI, self.config.app).state.stopping.is_set()  # type: ignore[no-any-return]
 
     def send_400_response(self, msg: str) -> None:
         request_id = uuid7().hex
@@ -80,8 +88,19 @@ class Server(uvicorn.Server):
                 seconds += 1
 
     async def shutdown(self, sockets: Any = None) -> None:
-        await asyncio.sleep(0)  # who is in the kernel's queue by now is let in, before there is no door any more
+        await self._let_in_who_waits()
         await super().shutdown(sockets)
+
+    async def _let_in_who_waits(self) -> None:
+        """The loop accepts one connection a turn; closing the door would reset those in the kernel's queue."""
+        door = select.poll()
+        for server in self.servers:
+            for listener in server.sockets:
+                door.register(listener, select.POLLIN)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while door.poll(0):  # noqa: ASYNC110 - it is the kernel that is asked
+                    await asyncio.sleep(0)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal stops gracefully, a second one at once."""
