@@ -61,6 +61,8 @@ class _Actor:
         self._drawn = drawn
         self._houses: dict[str, int] = {}
         """The seed of each document that was accepted."""
+        self._sent: set[str] = set()
+        """The name of each file that was sent, whatever became of it; nobody else sends one of the same name."""
 
     async def acts(self) -> None:
         acts: Mapping[Callable[[], Awaitable[None]], int] = {
@@ -80,6 +82,7 @@ class _Actor:
         file = a_file(seed, sentences=400 if self._drawn.randrange(LONG_ONE_IN) == 0 else 3)
         digest = sha256(file[1]).hexdigest()
         history.unknown.add(digest)
+        self._sent.add(file[0])
         answer = await self._person.http.post(self._at("/api/upload"), files=[("files", file)])
         history.unknown.remove(digest)
         if answer.status_code == ACCEPTED:
@@ -126,8 +129,8 @@ class _Actor:
         for document in {source["document_id"] for source in sources}:
             if document in gone:
                 yield f"{document}: deleted, and a source"
-            elif document not in self._houses and not self._history.unknown:
-                yield f"{document}: somebody else's, and a source"
+        for name in {source["filename"] for source in sources} - self._sent:
+            yield f"{name}: somebody else's, and a source"
         yield from (f"{document}: deleted, and told" for document in gone if self._tells(said, document))
 
     def _tells(self, said: str, document: str) -> bool:
