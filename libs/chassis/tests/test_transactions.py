@@ -176,6 +176,15 @@ async def test_last_words_are_said_with_the_commit_and_never_without(
     assert await things(engine) == [2]
 
 
+async def test_last_words_are_said_also_where_the_session_was_asked_nothing(
+    transactions: Transactions, engine: AsyncEngine
+) -> None:
+    async with transactions.begin() as session:
+        before_commit(session, lambda driver: add(driver, 1))
+        assert not session.in_transaction()
+    assert await things(engine) == [1]
+
+
 async def test_last_words_of_what_was_rolled_back_are_not_said_later(engine: AsyncEngine) -> None:
     async with create_sessions(engine)() as session:
         await session.execute(text("SELECT"))

@@ -51,8 +51,9 @@ class Transactions:
         async with self._connection() as (connection, driver):
             await driver.execute("BEGIN")
             try:
-                async with self._sessions(bind=connection, info={_DRIVER: driver}) as session, session.begin():
+                async with _closing(self._sessions(bind=connection, info={_DRIVER: driver})) as session:
                     yield session
+                    await _conclude(session, driver)
                 await to_the_end(driver.execute("COMMIT"))
             except BaseException:
                 if driver.is_in_transaction():
@@ -133,6 +134,25 @@ def memory_of(session: AsyncSession | SyncSession) -> dict[str, Any]:
 def before_commit(session: AsyncSession, say: LastWord) -> None:
     """Have this called when all else of the transaction has been said, and not at all if it is rolled back."""
     memory_of(session).setdefault(_LAST_WORDS, []).append(say)
+
+
+@asynccontextmanager
+async def _closing(session: AsyncSession) -> AsyncIterator[AsyncSession]:
+    """Most transactions say everything to the driver: then the session has begun nothing that would have to end."""
+    try:
+        yield session
+    finally:
+        if session.in_transaction():
+            await session.close()
+
+
+async def _conclude(session: AsyncSession, driver: Driver) -> None:
+    """What is still to be said before the commit."""
+    if session.in_transaction():
+        await session.commit()
+        return
+    for say in memory_of(session).get(_LAST_WORDS, []):
+        await say(driver)
 
 
 @event.listens_for(SyncSession, "before_commit")
