@@ -70,6 +70,12 @@ def test_whoever_the_table_names_hears_it_and_nobody_else() -> None:
     assert by_fact(heard) == {step.fact.type: set(step.heard_by) for step in FLOW}
 
 
+def test_what_can_wait_to_be_sent_is_only_shown() -> None:
+    for step in FLOW:
+        if step.fact.can_wait:
+            assert set(step.heard_by) == {"gateway"}, step.fact.type
+
+
 def test_every_fact_has_its_step() -> None:
     assert {step.fact.type for step in FLOW} == set(FACTS)
 

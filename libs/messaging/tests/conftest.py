@@ -58,4 +58,6 @@ async def _create_template(postgres: Server, name: str) -> None:
 
 
 def _create(connection: Connection) -> Any:
-    schema.create_v1(Operations(MigrationContext.configure(connection)))
+    operations = Operations(MigrationContext.configure(connection))
+    schema.create_v1(operations)
+    schema.create_v2(operations)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from chassis.failures import Failure
 from chassis.settings import ServiceSettings
-from contracts.facts import DocumentDeleted, DocumentFailed, DocumentReady, DocumentUploaded
+from contracts.facts import DocumentDeleted, DocumentFailed, DocumentParsingStarted, DocumentReady, DocumentUploaded
 from messaging.fences import Fence
 from messaging.jobs import Job
 from messaging.workers import Finish, Work
@@ -43,6 +43,10 @@ def uploaded(
         size_bytes=1,
         sha256="0" * 64,
     )
+
+
+def parsing_started(document: UUID) -> DocumentParsingStarted:
+    return DocumentParsingStarted(document_id=document, owner_id=OWNER, version=1)
 
 
 def ready(document: UUID | None = None, *, version: int = 1, round_: int = 0) -> DocumentReady:

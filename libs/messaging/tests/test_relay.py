@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaConnectionError
 from chassis.database import Sessions
 from chassis.transactions import Transactions
 from contracts.envelope import Envelope
-from contracts.facts import Fact
+from contracts.facts import DocumentFailed, DocumentParsingStarted, Fact
 from contracts.topics import TOPICS
 from docqa.embedded.broker import EmbeddedKafka
 from messaging import relay as relaying
@@ -27,7 +27,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.messaging.tests.samples import failed, ready, until, uploaded
+from libs.messaging.tests.samples import failed, parsing_started, ready, until, uploaded
 
 DOCUMENT = uuid4()
 
@@ -47,7 +47,7 @@ async def unsent(sessions: Sessions) -> int:
 
 
 def a_relay(transactions: Transactions, producer: Any, **options: Any) -> Relay:
-    return Relay(transactions, producer, BrokerMemory(), woken=asyncio.Event(), **options)
+    return Relay(transactions, producer, BrokerMemory(), **options)
 
 
 @pytest.fixture
@@ -79,8 +79,14 @@ class Broker:
         self.asked = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
+        self._connected = False
+
+    def is_known(self) -> bool:
+        """Whether somebody has looked for something to send."""
+        return self._connected
 
     async def connect(self) -> None:
+        self._connected = True
         if self.down:
             raise KafkaConnectionError
 
@@ -142,6 +148,37 @@ async def test_a_missed_notification_delays_a_fact_by_a_look_and_no_more(
         return await unsent(sessions) == 0
 
     await until(sent)
+    running.cancel()
+
+
+async def test_what_can_wait_goes_with_what_is_said_after_it(
+    transactions: Transactions, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relaying, "PATIENCE", 60.0)
+    monkeypatch.setattr(relaying, "LOOK_EVERY", 60.0)
+    broker = Broker()
+    relay = a_relay(transactions, broker)
+    running = asyncio.create_task(relay.run())
+    await until(broker.is_known)
+    await say(sessions, parsing_started(DOCUMENT))
+    relay.said(DocumentParsingStarted.type)
+    await asyncio.sleep(0.1)
+    assert broker.log == []
+    await say(sessions, failed(DOCUMENT))
+    relay.said(DocumentFailed.type)
+    await until(lambda: len(broker.log) == 2)
+    running.cancel()
+
+
+async def test_what_can_wait_does_not_wait_for_long(transactions: Transactions, sessions: Sessions) -> None:
+    broker = Broker()
+    relay = a_relay(transactions, broker)
+    running = asyncio.create_task(relay.run())
+    await until(broker.is_known)
+    await say(sessions, parsing_started(DOCUMENT))
+    relay.said(DocumentParsingStarted.type)
+    async with asyncio.timeout(relaying.LOOK_EVERY / 2):
+        await until(lambda: len(broker.log) == 1)
     running.cancel()
 
 
@@ -297,7 +334,7 @@ async def test_a_real_broker_that_is_emptied_gets_the_kept_facts_again(
     for _ in range(2):
         with EmbeddedKafka(partitions) as broker:
             producer = Producer(BrokerAccess(broker.bootstrap_servers))
-            relay = Relay(transactions, producer, memory, woken=asyncio.Event())
+            relay = Relay(transactions, producer, memory)
             said += await say(sessions, *(ready(DOCUMENT) for _ in range(3)))
             await relay.drain()
             await relay.drain()

@@ -29,6 +29,8 @@ class Fact(BaseModel):
     # A fact after which nobody is asked again: the outbox keeps it as long as the topic would, so that it can be said
     # again to a broker that forgot it.
     kept: ClassVar[bool] = False
+    # A step that is only shown: nobody begins to work on hearing it, so that it may go with what is said after it.
+    can_wait: ClassVar[bool] = False
 
     @property
     def subject(self) -> str:
@@ -69,6 +71,7 @@ class DocumentParsingStarted(DocumentFact):
     """Its job has been taken for the first time."""
 
     type: ClassVar[str] = "document.parsing_started.v1"
+    can_wait: ClassVar[bool] = True
 
 
 class DocumentChunked(DocumentFact):
@@ -85,6 +88,7 @@ class DocumentEmbeddingProgressed(DocumentFact):
     """Some of its chunks have their vectors; said at most once a second."""
 
     type: ClassVar[str] = "document.embedding_progressed.v1"
+    can_wait: ClassVar[bool] = True
 
     embedded_count: Count
     chunk_count: Count

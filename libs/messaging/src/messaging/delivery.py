@@ -72,7 +72,6 @@ class Delivery:
             self._transactions,
             self._producer,
             self._memory,
-            woken=self.listener.subscribe("outbox"),
             on_wiped=on_wiped,
             on_trouble=self._doubt.set,
         )
@@ -87,6 +86,7 @@ class Delivery:
             self._consumptions, self._memory, on_lost=self._relay.broker_lost, on_trouble=self._doubt.set, end=end
         )
         self._replayer = Replayer(self._sessions, self._handlings, woken=self.listener.subscribe("dead_letters"))
+        self.listener.on("outbox", self._relay.said)
         # What is noted in these transactions wakes its workers directly.
         self.listener.on("jobs", self._notified, unless_from=self._transactions.is_served_by)
         self.listener.on("fences", self._fence_changed)

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from chassis import metrics
 from chassis.database import DATABASE_ERRORS, is_transient
 from chassis.transactions import Driver, Transactions, driver_of
+from contracts.facts import FACTS
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging import dead_letters
@@ -17,6 +18,7 @@ from messaging.broker_memory import BrokerMemory
 from messaging.producing import Outcome, Outgoing, Producer, Refused, Sent
 
 BATCH = 500  # facts of a few hundred bytes: a fraction of a request to the broker
+PATIENCE = 0.02  # seconds for what can wait; what is said meanwhile takes it along
 LOOK_EVERY = 1.0  # a notification can be missed
 RETRY_AFTER = (0.1, 0.2, 0.5, 1.0)
 REMEMBERED = 1000  # the last rows sent: enough to know where each busy partition was
@@ -59,7 +61,7 @@ WipedHook = Callable[[], Awaitable[None]]
 
 
 class Relay:
-    """Sends until it is cancelled. `woken` is set by the listener, and by whoever wants it to look."""
+    """Sends until it is cancelled, whenever it is told that there is something."""
 
     def __init__(
         self,
@@ -67,14 +69,13 @@ class Relay:
         producer: Producer,
         memory: BrokerMemory,
         *,
-        woken: asyncio.Event,
         on_wiped: WipedHook | None = None,
         on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
         self._transactions = transactions
         self._producer = producer
         self._memory = memory
-        self._woken = woken
+        self._woken = asyncio.Event()
         self._on_wiped = on_wiped
         self._on_trouble = on_trouble
         self._lost: set[str] = set()
@@ -127,6 +128,14 @@ class Relay:
         if any(outcome is None for outcome in outcomes):
             raise TimeoutError("the broker did not take all records")
         return len(rows)
+
+    def said(self, type_: str | None) -> None:
+        """A fact of this type waits to be sent; None if anything may."""
+        fact = None if type_ is None else FACTS.get(type_)
+        if fact is not None and fact.can_wait:
+            asyncio.get_running_loop().call_later(PATIENCE, self._woken.set)
+        else:
+            self._woken.set()
 
     def broker_lost(self, topic: str) -> None:
         """The broker has a new, shorter log for this topic: say again what nobody would ask for."""

@@ -128,6 +128,34 @@ _V1 = (
     """,
 )
 
+# A notification says what was said: not all of it is urgent.
+_V2 = (
+    "DROP TRIGGER notify_outbox ON outbox",
+    """
+    CREATE OR REPLACE FUNCTION notify_outbox() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM pg_notify('outbox', type) FROM (SELECT DISTINCT type FROM added) AS types;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER notify_outbox AFTER INSERT ON outbox REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION notify_outbox()
+    """,
+)
+
+_DROP_V2 = (
+    "DROP TRIGGER notify_outbox ON outbox",
+    """
+    CREATE OR REPLACE FUNCTION notify_outbox() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM pg_notify('outbox', '');
+        RETURN NULL;
+    END $$
+    """,
+    "CREATE TRIGGER notify_outbox AFTER INSERT ON outbox FOR EACH STATEMENT EXECUTE FUNCTION notify_outbox()",
+)
+
 _DROP_V1 = (
     "DROP TABLE chores, dead_letters, fences, jobs, outbox",
     "DROP FUNCTION notify_outbox(), notify_jobs(), notify_fences()",
@@ -148,4 +176,15 @@ def create_v1(op: Operations) -> None:
 
 def drop_v1(op: Operations) -> None:
     for statement in _DROP_V1:
+        op.execute(statement)
+
+
+def create_v2(op: Operations) -> None:
+    """Have the outbox's notifications name the facts; releases that know only the first version take them, too."""
+    for statement in _V2:
+        op.execute(statement)
+
+
+def drop_v2(op: Operations) -> None:
+    for statement in _DROP_V2:
         op.execute(statement)
