@@ -25,7 +25,7 @@ from messaging.fences import Fence
 from messaging.handling import Handling
 from messaging.subscribing import Subscription
 from messaging.tables import DeadLetter
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.messaging.tests.samples import until, uploaded
@@ -103,6 +103,20 @@ async def test_each_record_is_heard_once_and_a_successor_begins_where_it_ended(
     async with consuming(kafka, transactions, hears):
         await until(lambda: len(hears.facts) == 6)
     assert hears.facts == facts
+
+
+async def test_what_has_been_fetched_already_is_handled_together(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer
+) -> None:
+    facts, hears = [uploaded() for _ in range(20)], Hears()
+    for partition, fact in enumerate(facts):  # of each partition, the embedded broker hands out one record at a time
+        await put(producer, value_of(fact), partition=partition)
+    async with consuming(kafka, transactions, hears) as consumption:
+        await until(lambda: consumption.handled == len(facts))
+    assert sorted(hears.documents) == sorted(fact.document_id for fact in facts)
+    async with transactions.begin() as session:
+        made_by = text("SELECT DISTINCT xmin::text FROM fences")
+        assert len((await session.execute(made_by)).all()) <= len(facts) / 2
 
 
 async def test_what_was_not_acknowledged_is_heard_again(

@@ -1,8 +1,8 @@
-"""Handling one record: noted in one transaction, or put aside; never in between."""
+"""Handling records: each noted in a transaction, or put aside; never in between."""
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,14 +13,14 @@ from chassis.database import create_engine, create_sessions
 from chassis.ids import uuid7
 from chassis.transactions import Transactions
 from contracts.envelope import Envelope
-from contracts.facts import DocumentDeleted, DocumentReady, DocumentUploaded, Fact
+from contracts.facts import DocumentDeleted, DocumentFact, DocumentReady, DocumentUploaded, Fact
 from contracts.topics import DOCUMENTS, USERS
 from messaging import fences, jobs
 from messaging.fences import Fence
 from messaging.handling import Handling
 from messaging.outbox import Outbox
 from messaging.records import Record
-from messaging.subscribing import Subscription
+from messaging.subscribing import Subscription, Together
 from messaging.tables import DeadLetter, JobRow, OutboxRow
 from messaging.working import Worker
 from sqlalchemy import func, select
@@ -241,6 +241,101 @@ def test_a_trace_is_taken_from_the_header_if_it_is_one() -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     assert Record.of(raw([("traceparent", trace.encode())], b"x")).traceparent == trace
     assert Record.of(raw([("traceparent", b"nonsense")], b"x")).traceparent is None
+
+
+# several that have come together
+
+
+class Notes:
+    """Handlers that remember in which transaction each fact was noted, and fail for a subject if told to."""
+
+    def __init__(self, *, fails_for: str = "") -> None:
+        self.noted: list[tuple[str, int]] = []
+        self.together: list[list[str]] = []
+        self.fails_for = fails_for
+
+    @property
+    def subjects(self) -> list[str]:
+        return [subject for subject, _ in self.noted]
+
+    @property
+    def transactions(self) -> int:
+        return len({transaction for _, transaction in self.noted})
+
+    async def one(self, session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
+        await note(session, fence, fact)
+        await self._remember(session, fact)
+
+    async def several(self, session: AsyncSession, facts: Sequence[DocumentReady]) -> None:
+        for fact in facts:
+            (await fences.lock(session, fact.subject)).raise_live(fact.version)
+            await self._remember(session, fact)
+        self.together.append([fact.subject for fact in facts])
+
+    async def _remember(self, session: AsyncSession, fact: DocumentFact) -> None:
+        if fact.subject == self.fails_for:
+            raise KeyError("a mistake of ours")
+        self.noted.append((fact.subject, await session.scalar(select(func.txid_current())) or 0))
+
+
+def noting(notes: Notes, transactions: Transactions, **options: Any) -> Handling:
+    handlers = {DocumentUploaded: notes.one, DocumentReady: Together(notes.several)}
+    return Handling(Subscription(DOCUMENTS, handlers, **options), transactions)
+
+
+async def test_what_has_come_together_is_noted_in_one_transaction(transactions: Transactions) -> None:
+    notes, facts = Notes(), [uploaded() for _ in range(5)]
+    await noting(notes, transactions).handle(*map(record_of, facts))
+    assert sorted(notes.subjects) == sorted(fact.subject for fact in facts)
+    assert notes.transactions == 1
+    assert await count(transactions, JobRow) == 5
+
+
+async def test_what_is_wrong_with_one_is_nobody_elses(transactions: Transactions) -> None:
+    facts = [uploaded() for _ in range(4)]
+    notes = Notes(fails_for=facts[1].subject)
+    poison = Record("documents", 0, 7, b"key", b"not json")
+    await noting(notes, transactions).handle(record_of(facts[0]), poison, *map(record_of, facts[1:]))
+    async with transactions.begin() as session:
+        assert set(await session.scalars(select(JobRow.subject))) == {facts[n].subject for n in (0, 2, 3)}
+    assert {letter.reason for letter in await dead(transactions)} == {"record.unreadable", "handler.failed"}
+    assert await the_fence(transactions, facts[1].subject) is None
+
+
+async def test_facts_about_one_subject_are_noted_in_the_order_in_which_they_were_said(
+    transactions: Transactions,
+) -> None:
+    document = uuid4()
+    facts = [uploaded(document, version=version) for version in (1, 2, 3)]
+    await a_handling(transactions).handle(*map(record_of, facts), record_of(deleted(document)))
+    fence = await the_fence(transactions, str(document))
+    assert fence is not None
+    assert fence.version == 3
+    assert fence.is_deleted
+    async with transactions.begin() as session:
+        assert set(await session.scalars(select(JobRow.state))) == {"cancelled"}
+
+
+async def test_a_handler_of_several_gets_those_of_one_turn_at_once(transactions: Transactions) -> None:
+    first, second, third = (ready(uuid4(), version=version) for version in (1, 2, 3))
+    notes = Notes()
+    handling = noting(notes, transactions, turn=lambda fact: str(getattr(fact, "version", 0) == 2))
+    await handling.handle(*map(record_of, (first, second, third)))
+    await handling.handle(record_of(second))
+    assert notes.together == [[first.subject, third.subject], [second.subject], [second.subject]]
+    assert notes.transactions == 2
+
+
+async def test_whoever_handles_the_same_in_another_order_is_not_waited_for_in_a_circle(
+    transactions: Transactions,
+) -> None:
+    known, new = uploaded(), [uploaded() for _ in range(9)]
+    handling = a_handling(transactions)
+    await handling.handle(record_of(known))
+    records = [record_of(fact) for fact in (*new, known)]
+    async with asyncio.timeout(0.9):  # a deadlock is noticed after a second
+        await asyncio.gather(*(handling.handle(*records[:: 1 if n % 2 else -1]) for n in range(6)))
+    assert await count(transactions, JobRow) == 10
 
 
 # handlers that fail, databases that go

@@ -27,6 +27,7 @@ from gateway.subscribers import subscriptions
 from messaging import fences
 from messaging.jobs import Job
 from messaging.outbox import Outbox
+from messaging.subscribing import Together
 from messaging.tables import JobRow, OutboxRow
 from messaging.workers import Work
 from sqlalchemy import select
@@ -112,10 +113,20 @@ class Gateway:
 
     async def hear(self, *facts: Fact) -> None:
         """Each fact in a transaction of its own, as a subscriber hears it."""
-        handlers = {kind: handle for each in subscriptions(Outbox("gateway")) for kind, handle in each.handlers.items()}
         for fact in facts:
-            async with self.sessions.begin() as session:
-                await handlers[type(fact)](session, await fences.lock(session, fact.subject), fact)
+            await self.hear_together(fact)
+
+    async def hear_together(self, *facts: Fact) -> None:
+        """Facts of one kind of handler, in one transaction."""
+        (subscription,) = (each for each in subscriptions(Outbox("gateway")) if type(facts[0]) in each.handlers)
+        handler = subscription.handlers[type(facts[0])]
+        async with self.sessions.begin() as session:
+            locked = await fences.lock_many(session, [fact.subject for fact in facts])
+            if isinstance(handler, Together):
+                await handler.note(session, facts)
+            else:
+                for fact in facts:
+                    await handler(session, locked[fact.subject], fact)
 
     async def said(self, kind: type[Fact] | None = None) -> list[Any]:
         """What the gateway has said, in order."""

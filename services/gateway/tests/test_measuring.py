@@ -28,6 +28,19 @@ async def test_each_stage_of_a_version_that_became_ready_is_measured_once(gatewa
     assert added(before) == {"ingest": 1, "embedder": 1, "qa": 1, "all": 1}
 
 
+async def test_what_is_heard_together_has_its_order_and_its_measure(gateway: Gateway, ada: Person) -> None:
+    before = counted()
+    documents = [await ada.has_uploaded(f"{number}.txt", b"%d" % number) for number in range(2)]
+
+    await gateway.hear_together(*(fact for document in documents for fact in a_life(ada.id, document)))
+
+    assert added(before) == {"ingest": 2, "embedder": 2, "qa": 2, "all": 2}
+    for document in documents:
+        steps = (await ada.http.get(f"/api/docs/{document}/timeline")).json()["items"]
+        told = [step["event"].split(".")[1] for step in steps]
+        assert told == ["uploaded", "chunked", "embedded", "ready"]
+
+
 async def test_a_step_that_was_not_heard_in_its_order_is_left_out(gateway: Gateway, ada: Person) -> None:
     before = counted()
     document = await ada.has_uploaded()

@@ -19,7 +19,7 @@ from messaging.listening import Listener
 from messaging.outbox import Outbox
 from sqlalchemy import text
 
-from .front_door import Gateway, Person, purged, served
+from .front_door import Gateway, Person, a_life, purged, served
 
 STATE = OwnerState(tag="0123abcd", counter=10, closed=False)
 
@@ -110,6 +110,19 @@ async def test_it_begins_with_everything_and_follows_what_changes(gateway: Gatew
 
     assert ready.name == "document"
     assert ready.data == await ada.document(second)
+
+
+async def test_documents_that_move_on_together_are_told_of_one_by_one(gateway: Gateway, ada: Person) -> None:
+    documents = [await ada.has_uploaded(f"{number}.txt", b"%d" % number) for number in range(3)]
+    async with running(gateway) as address, following(address, ada) as reader:
+        uploaded = [await reader.next() for _ in documents]
+
+        await gateway.hear_together(*(fact for document in documents for fact in a_life(ada.id, document)))
+        ready = [await reader.next() for _ in documents]
+
+    assert [event.data["id"] for event in ready] == [event.data["id"] for event in uploaded]
+    assert {event.data["status"] for event in ready} == {"ready"}
+    assert len({event.id for event in (*uploaded, *ready)}) == 6
 
 
 @pytest.mark.parametrize("listening", [True, False])

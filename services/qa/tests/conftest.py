@@ -29,6 +29,7 @@ from contracts.objects import chunks_key
 from messaging import fences
 from messaging.delivery import Delivery
 from messaging.outbox import Outbox
+from messaging.subscribing import Together
 from messaging.tables import JobRow, OutboxRow
 from messaging.working import Worker
 from models.chat import Delta, Message, Usage
@@ -142,7 +143,9 @@ class Service:
         if heard.passes_by(fact):
             return
         async with self.sessions.begin() as session:
-            await heard.handlers[type(fact)](session, await fences.lock(session, fact.subject), fact)
+            handler = heard.handlers[type(fact)]
+            assert not isinstance(handler, Together)
+            await handler(session, await fences.lock(session, fact.subject), fact)
 
     async def work(self, *kinds: str) -> None:
         """Do all jobs that are due, of these kinds or of all."""

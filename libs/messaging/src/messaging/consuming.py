@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
@@ -25,6 +25,8 @@ MAX_POLL_MS = 300_000  # longer than a handler waits for its database
 METADATA_MAX_AGE_MS = 5_000
 # Members learn by their heartbeats that another one has come or gone; until all of them know, nobody hears anything.
 HEARTBEAT_MS = 1_000
+# Records that are handled together, if so many have come.
+AT_ONCE = 20
 STOP_SECONDS = 4.0
 RETRY_AFTER = (0.1, 0.5, 1.0, 2.0)
 
@@ -64,7 +66,7 @@ class Consumption:
         self._session_timeout_ms = session_timeout_ms
         self._on_new_log = on_new_log
         self._end = end
-        self._handling_one = asyncio.Lock()
+        self._handling_some = asyncio.Lock()
 
     @property
     def is_waiting(self) -> bool:
@@ -102,7 +104,7 @@ class Consumption:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(STOP_SECONDS):
                 self._subscriber.running = False
-                async with self._handling_one:
+                async with self._handling_some:
                     if acknowledgements is not None:
                         await acknowledgements.flush()
         with contextlib.suppress(Exception):
@@ -131,27 +133,33 @@ class Consumption:
             heartbeat_interval_ms=min(HEARTBEAT_MS, self._session_timeout_ms // 3),
             max_poll_interval_ms=MAX_POLL_MS,
             listener=_Rebalances(self),
-            parser=_as_it_is,
+            batch=True,
+            max_records=AT_ONCE,
+            parser=_as_they_are,
             decoder=_raw,
             no_reply=True,
         )
         self._subscriber(self._hear)
         return broker
 
-    async def _hear(self, raw: "ConsumerRecord[bytes | None, bytes | None]") -> None:
+    async def _hear(self, raw: "Sequence[ConsumerRecord[bytes | None, bytes | None]]") -> None:
         try:
-            async with self._handling_one:
-                await self._handling.handle(Record.of(raw))
+            async with self._handling_some:
+                await self._handling.handle(*map(Record.of, raw))
         except Exception:
-            # FastStream would go on to the next record, and its acknowledgement would cover this one.
-            log.exception("a record was neither handled nor put aside", topic=raw.topic, offset=raw.offset)
-            self._end("a record was neither handled nor put aside")
+            # FastStream would go on to the next records, and their acknowledgement would cover these.
+            log.exception("records were neither handled nor put aside", topic=self.topic, offset=raw[0].offset)
+            self._end("records were neither handled nor put aside")
             await asyncio.Event().wait()
+        for record in raw:
+            self._handled(record)
+
+    def _handled(self, record: "ConsumerRecord[bytes | None, bytes | None]") -> None:
         self.handled += 1
-        self.next_offsets[TopicPartition(raw.topic, raw.partition)] = raw.offset + 1
-        self._memory.heard(raw.topic, raw.partition, raw.offset)
+        self.next_offsets[TopicPartition(record.topic, record.partition)] = record.offset + 1
+        self._memory.heard(record.topic, record.partition, record.offset)
         if self.acknowledgements is not None:
-            self.acknowledgements.done(raw.topic, raw.partition, raw.offset)
+            self.acknowledgements.done(record.topic, record.partition, record.offset)
 
     async def _assigned(self) -> None:
         """A group that has committed nothing at all of a topic sees it for the first time, or the broker forgot."""
@@ -189,9 +197,9 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
             log.warning("could not tell whether the topic is new", error=type(error).__name__)
 
 
-async def _as_it_is(raw: "ConsumerRecord[bytes | None, bytes | None]") -> KafkaMessage:
+async def _as_they_are(raw: "Sequence[ConsumerRecord[bytes | None, bytes | None]]") -> KafkaMessage:
     """A message whatever is in it: FastStream's own parser drops records with odd headers before any handler."""
-    return KafkaMessage(raw_message=raw, body=b"", headers={}, consumer=_NO_CONSUMER, message_id=f"{raw.offset}")
+    return KafkaMessage(raw_message=raw, body=b"", headers={}, consumer=_NO_CONSUMER, message_id=f"{raw[0].offset}")
 
 
 async def _raw(message: KafkaMessage) -> object:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import TypeAlias
 from uuid import UUID
 
@@ -22,6 +23,16 @@ _LOCK = """
     WITH found AS (SELECT * FROM fences WHERE subject = $1 FOR UPDATE),
          made AS (INSERT INTO fences (subject, version) SELECT $1, $2
                   WHERE NOT EXISTS (SELECT FROM found)
+                  ON CONFLICT DO NOTHING RETURNING *)
+    SELECT * FROM found UNION ALL SELECT * FROM made
+"""
+
+# The same for several: those that are there in the order of their ids, then those that are not.
+_LOCK_MANY = """
+    WITH wanted AS (SELECT * FROM unnest($1::text[], $2::int[]) AS each (subject, version)),
+         found AS (SELECT * FROM fences WHERE subject = ANY($1) ORDER BY subject FOR UPDATE),
+         made AS (INSERT INTO fences (subject, version) SELECT subject, version FROM wanted
+                  WHERE NOT EXISTS (SELECT FROM found WHERE found.subject = wanted.subject) ORDER BY subject
                   ON CONFLICT DO NOTHING RETURNING *)
     SELECT * FROM found UNION ALL SELECT * FROM made
 """
@@ -74,9 +85,16 @@ async def lock(session: AsyncSession, subject: str | UUID, *, heard: int = 0) ->
             return hold(session, row)
 
 
-async def lock_many(session: AsyncSession, subjects: Iterable[str | UUID]) -> dict[str, Fence]:
+async def lock_many(
+    session: AsyncSession, subjects: Iterable[str | UUID], *, heard: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, Fence]:
     """Several fences, locked in the order of their ids: two transactions never wait for each other."""
-    return {subject: await lock(session, subject) for subject in sorted({str(subject) for subject in subjects})}
+    wanted, locked = {str(subject) for subject in subjects}, _locked(session)
+    driver = await driver_of(session)
+    while missing := sorted(wanted - locked.keys()):
+        for row in await driver.fetch(_LOCK_MANY, missing, [heard.get(subject, 0) for subject in missing]):
+            hold(session, row)
+    return {subject: locked[subject] for subject in wanted}
 
 
 async def share(session: AsyncSession, subjects: Iterable[str | UUID]) -> dict[str, Fence]:

@@ -1,6 +1,6 @@
 """What a service says about a topic: which facts it hears, and what it notes of each."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,20 +18,37 @@ now or in a week, and then changes nothing. It never commits, and it never calls
 """
 
 
+@dataclass(frozen=True)
+class Together:
+    """Notes several facts at once, those of one turn (see `Subscription`), in the order in which they were said.
+
+    Otherwise like a `Handler`: their fences are locked, and `fences.lock` gives them.
+    """
+
+    note: Callable[[AsyncSession, Sequence[Any]], Awaitable[None]]
+
+
 def _never(_fact: Fact) -> bool:
     return False
+
+
+def _subject(fact: Fact) -> str:
+    return fact.subject
 
 
 @dataclass(frozen=True)
 class Subscription:
     """The facts of one topic that a service hears. All others pass it by, at no cost to the database.
 
-    So do those of which `passes_by` says so, for what is in them.
+    So do those of which `passes_by` says so, for what is in them. What is heard together is noted in the order of
+    `turn`, that of one subject in the order in which it was said: what a handler locks beyond its fence must lie in
+    that order, too.
     """
 
     topic: Topic
-    handlers: Mapping[type[Fact], Handler]
+    handlers: Mapping[type[Fact], Handler | Together]
     passes_by: Callable[[Fact], bool] = _never
+    turn: Callable[[Fact], str] = _subject
 
     def __post_init__(self) -> None:
         strangers = [fact.type for fact in self.handlers if fact.topic != self.topic]

@@ -1,8 +1,9 @@
 """A consumer that gets past records which its client cannot even take apart."""
 
 import asyncio
+from collections.abc import Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -17,6 +18,8 @@ DAMAGED = (("damaged", None),)
 BRISK_SECONDS = 2.0  # after a record; the next ones are likely to follow
 CALM = 8  # times the usual wait, when nothing does
 CALM_MS = 100
+
+T = TypeVar("T")
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -59,6 +62,19 @@ class TolerantConsumer(AIOKafkaConsumer):  # type: ignore[misc]
                 self._hasten()
                 return record
 
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> "dict[TopicPartition, list[ConsumerRecord[Any, Any]]]":
+        """One record, waited for as long as it takes, and what has been fetched with it: `max_records` at most."""
+        del timeout_ms
+        found = [await self.getone(*partitions)]
+        while len(found) != max_records and (record := _at_once(self.getone(*partitions))) is not None:
+            found.append(record)
+        by_place: dict[TopicPartition, list[ConsumerRecord[Any, Any]]] = {}
+        for record in found:
+            by_place.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
+        return by_place
+
     def _step_over(self, stuck: TopicPartition, offset: int, error: Exception) -> "ConsumerRecord[Any, Any]":
         log.error("a record cannot be read", topic=stuck.topic, partition=stuck.partition, error=type(error).__name__)
         self.seek(stuck, offset + 1)
@@ -82,6 +98,17 @@ class TolerantConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             if iterator is not None and iterator.gi_frame is None:
                 return TopicPartition(partition.topic, partition.partition)
         return None
+
+
+def _at_once(step: Coroutine[Any, Any, T]) -> T | None:
+    """What the step gives without waiting for anything; None if it would have to wait, and then it is taken back."""
+    try:
+        step.send(None)
+    except StopIteration as end:
+        given: T = end.value
+        return given
+    step.close()
+    return None
 
 
 class TolerantBroker(KafkaBroker):

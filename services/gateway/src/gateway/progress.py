@@ -47,6 +47,13 @@ class Verdict:
     retryable: bool
 
 
+def verdict_of(stage: str | None, code: str | None, detail: str | None, retryable: bool | None) -> Verdict | None:
+    """As a document's row has it: in columns that are empty while there is none."""
+    if code is None:
+        return None
+    return Verdict(stage=stage or "", code=code, detail=detail or "", retryable=bool(retryable))
+
+
 @dataclass(frozen=True)
 class Progress:
     """Status, pages and counts are those of `version`, the newest; `live_version` is the one that answers."""

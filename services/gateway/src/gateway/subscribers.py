@@ -6,17 +6,19 @@ from contracts.facts import (
     DocumentChunked,
     DocumentEmbedded,
     DocumentEmbeddingProgressed,
+    DocumentFact,
     DocumentFailed,
     DocumentParsingStarted,
     DocumentPurged,
     DocumentReady,
+    Fact,
     UserDeleted,
     UserPurged,
 )
 from contracts.topics import DOCUMENTS, USERS
 from messaging.fences import Fence
 from messaging.outbox import Outbox
-from messaging.subscribing import Subscription
+from messaging.subscribing import Subscription, Together
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import closing, processing, receipts
@@ -28,18 +30,20 @@ def subscriptions(outbox: Outbox) -> Sequence[Subscription]:
     async def user_deleted(session: AsyncSession, fence: Fence, fact: UserDeleted) -> None:
         await closing.hear_deleted(session, fence, fact, outbox)
 
+    progress = Together(processing.hear)
     return (
         Subscription(
             DOCUMENTS,
             {
-                DocumentParsingStarted: processing.hear,
-                DocumentChunked: processing.hear,
-                DocumentEmbeddingProgressed: processing.hear,
-                DocumentEmbedded: processing.hear,
-                DocumentReady: processing.hear,
-                DocumentFailed: processing.hear,
+                DocumentParsingStarted: progress,
+                DocumentChunked: progress,
+                DocumentEmbeddingProgressed: progress,
+                DocumentEmbedded: progress,
+                DocumentReady: progress,
+                DocumentFailed: progress,
                 DocumentPurged: document_purged,
             },
+            turn=_owner,
         ),
         Subscription(USERS, {UserDeleted: user_deleted, UserPurged: user_purged}),
     )
@@ -55,3 +59,8 @@ async def user_purged(session: AsyncSession, _fence: Fence, fact: UserPurged) ->
     await receipts.enter_account(
         session, fact.deletion_id, store=fact.service, erased=fact.erased, remaining=fact.remaining
     )
+
+
+def _owner(fact: Fact) -> str:
+    """An owner's row is the last lock of what is noted of a document; whoever takes several does so in one order."""
+    return str(fact.owner_id) if isinstance(fact, DocumentFact) else fact.subject

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, MetaData,
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from gateway.progress import Progress, Verdict
+from gateway.progress import Progress, verdict_of
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -105,7 +105,7 @@ class DocumentRow(Row):
             pages=self.pages,
             chunk_count=self.chunk_count,
             embedded_count=self.embedded_count,
-            verdict=self._verdict(),
+            verdict=verdict_of(self.error_stage, self.error_code, self.error_detail, self.error_retryable),
         )
 
     @progress.setter
@@ -121,16 +121,6 @@ class DocumentRow(Row):
         self.error_code = verdict.code if verdict else None
         self.error_detail = verdict.detail if verdict else None
         self.error_retryable = verdict.retryable if verdict else None
-
-    def _verdict(self) -> Verdict | None:
-        if self.error_code is None:
-            return None
-        return Verdict(
-            stage=self.error_stage or "",
-            code=self.error_code,
-            detail=self.error_detail or "",
-            retryable=bool(self.error_retryable),
-        )
 
 
 class DocumentEventRow(Row):
