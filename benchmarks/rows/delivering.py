@@ -12,7 +12,7 @@ from chassis import logs, migrating
 from chassis.database import Sessions, create_engine, create_sessions
 from chassis.ids import uuid7
 from chassis.settings import ServiceSettings
-from contracts.facts import DocumentParsingStarted
+from contracts.facts import DocumentDeleted
 from contracts.topics import DOCUMENTS, USERS
 from docqa.embedded.postgres import EmbeddedPostgres
 from messaging.delivery import Delivery
@@ -45,7 +45,7 @@ class _Ears:
 
     heard: dict[UUID, "asyncio.Future[float]"] = field(default_factory=dict)
 
-    async def note(self, session: AsyncSession, fence: Fence, fact: DocumentParsingStarted) -> None:
+    async def note(self, session: AsyncSession, fence: Fence, fact: DocumentDeleted) -> None:
         del session, fence
         if (waiting := self.heard.get(fact.document_id)) is not None and not waiting.done():
             waiting.set_result(perf_counter())
@@ -98,7 +98,9 @@ class _Sender:
         heard: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._ears.heard[document] = heard
         async with self._sessions.begin() as session:
-            self._outbox.add(session, DocumentParsingStarted(document_id=document, owner_id=owner, version=1))
+            self._outbox.add(
+                session, DocumentDeleted(document_id=document, owner_id=owner, version=1, deletion_id=owner)
+            )
         committed = perf_counter()
         took = max(0.0, await heard - committed)
         await asyncio.sleep(PAUSE)
@@ -116,7 +118,7 @@ async def _two_services(bench: Bench) -> AsyncIterator[tuple[_Sender, Messages]]
             opened.push_async_callback(postgres.stop)
             broker = await opened.enter_async_context(kafka(folder))
             ears = _Ears()
-            hearing = [Subscription(DOCUMENTS, {DocumentParsingStarted: ears.note})]
+            hearing = [Subscription(DOCUMENTS, {DocumentDeleted: ears.note})]
             await _deliver(opened, postgres, broker, "ingest", hearing)
             engine = await _deliver(opened, postgres, broker, "gateway", [])
         yield _Sender(create_sessions(engine), ears), Messages(broker, USERS.name, engine)
