@@ -9,8 +9,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka.errors import KafkaError
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+from aiokafka.structs import TopicPartition
 from chassis.ids import uuid7
 from chassis.transactions import Transactions
 from contracts.envelope import Envelope
@@ -25,6 +27,7 @@ from messaging.fences import Fence
 from messaging.handling import Handling
 from messaging.subscribing import Subscription
 from messaging.tables import DeadLetter
+from messaging.tolerant_consumer import TolerantConsumer
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -117,6 +120,34 @@ async def test_what_has_been_fetched_already_is_handled_together(
     async with transactions.begin() as session:
         made_by = text("SELECT DISTINCT xmin::text FROM fences")
         assert len((await session.execute(made_by)).all()) <= len(facts) / 2
+
+
+class Fetched(TolerantConsumer):
+    """A consumer that gives what it is told to have fetched, and then what it is told to raise, or nothing."""
+
+    def __init__(self, offsets: Sequence[int], *, then: Exception | None = None) -> None:
+        self.offsets = list(offsets)
+        self.then = then
+
+    async def getone(self, *_: Any) -> "ConsumerRecord[Any, Any]":
+        if self.offsets:
+            return ConsumerRecord("documents", 0, self.offsets.pop(0), 0, 0, None, None, None, -1, -1, ())
+        if self.then is not None:
+            raise self.then
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    def __del__(self, *_: Any) -> None:
+        """There is nothing to close."""
+
+
+@pytest.mark.parametrize("then", [None, KafkaError("something is wrong with the next one")])
+async def test_what_is_found_is_handed_on_whatever_comes_after_it(then: Exception | None) -> None:
+    consumer = Fetched(range(5), then=then)
+    place = TopicPartition("documents", 0)
+    for expected in ([0, 1, 2], [3, 4]):
+        found = await consumer.getmany(max_records=3)
+        assert [record.offset for record in found[place]] == expected
 
 
 async def test_what_was_not_acknowledged_is_heard_again(

@@ -1,6 +1,7 @@
 """A consumer that gets past records which its client cannot even take apart."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, TypeVar
@@ -68,8 +69,10 @@ class TolerantConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         """One record, waited for as long as it takes, and what has been fetched with it: `max_records` at most."""
         del timeout_ms
         found = [await self.getone(*partitions)]
-        while len(found) != max_records and (record := _at_once(self.getone(*partitions))) is not None:
-            found.append(record)
+        # What is wrong with the next ones is met again; raised here, it would lose those that are found.
+        with contextlib.suppress(Exception):
+            while len(found) != max_records and (record := _at_once(self.getone(*partitions))) is not None:
+                found.append(record)
         by_place: dict[TopicPartition, list[ConsumerRecord[Any, Any]]] = {}
         for record in found:
             by_place.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
