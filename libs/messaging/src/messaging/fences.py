@@ -27,19 +27,17 @@ _LOCK = """
     SELECT * FROM found UNION ALL SELECT * FROM made
 """
 
-# The same for several: those that are there in the order of their ids, then those that are not.
-_LOCK_MANY = """
-    WITH wanted AS (SELECT * FROM unnest($1::text[], $2::int[]) AS each (subject, version)),
-         found AS (SELECT * FROM fences WHERE subject = ANY($1) ORDER BY subject FOR UPDATE),
-         made AS (INSERT INTO fences (subject, version) SELECT subject, version FROM wanted
-                  WHERE NOT EXISTS (SELECT FROM found WHERE found.subject = wanted.subject) ORDER BY subject
-                  ON CONFLICT DO NOTHING RETURNING *)
-    SELECT * FROM found UNION ALL SELECT * FROM made
+# Of several, those that are not there are made first, in the order of their ids, and then all are locked, likewise. One
+# statement for both would lock what it sees, wait, and come back for what others have made meanwhile: in a circle.
+_MAKE_MANY = """
+    INSERT INTO fences (subject, version)
+    SELECT * FROM unnest($1::text[], $2::int[]) AS new (subject, version) ORDER BY subject
+    ON CONFLICT DO NOTHING
 """
 
-_SHARE = "SELECT * FROM fences WHERE subject = ANY($1) ORDER BY subject FOR SHARE"
+_LOCK_MANY = "SELECT * FROM fences WHERE subject = ANY($1) ORDER BY subject FOR UPDATE"
 
-_MAKE = "INSERT INTO fences (subject) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
+_SHARE = "SELECT * FROM fences WHERE subject = ANY($1) ORDER BY subject FOR SHARE"
 
 _READ = "SELECT * FROM fences WHERE subject = $1"
 
@@ -90,9 +88,10 @@ async def lock_many(
 ) -> dict[str, Fence]:
     """Several fences, locked in the order of their ids: two transactions never wait for each other."""
     wanted, locked = {str(subject) for subject in subjects}, _locked(session)
-    driver = await driver_of(session)
-    while missing := sorted(wanted - locked.keys()):
-        for row in await driver.fetch(_LOCK_MANY, missing, [heard.get(subject, 0) for subject in missing]):
+    if missing := sorted(wanted - locked.keys()):
+        driver = await driver_of(session)
+        await driver.execute(_MAKE_MANY, missing, [heard.get(subject, 0) for subject in missing])
+        for row in await driver.fetch(_LOCK_MANY, missing):
             hold(session, row)
     return {subject: locked[subject] for subject in wanted}
 
@@ -103,7 +102,7 @@ async def share(session: AsyncSession, subjects: Iterable[str | UUID]) -> dict[s
     driver = await driver_of(session)
     found = await driver.fetch(_SHARE, wanted)
     if len(found) < len(wanted):
-        await driver.execute(_MAKE, wanted)
+        await driver.execute(_MAKE_MANY, wanted, [0] * len(wanted))
         found = await driver.fetch(_SHARE, wanted)
     return {row["subject"]: _fence(row) for row in found}
 

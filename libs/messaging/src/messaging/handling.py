@@ -68,6 +68,7 @@ class _Note:
 
     def is_done(self) -> None:
         metrics.FACTS_HEARD.labels(self.fact.type, "handled").inc()
+        log.info("a fact was heard", type=self.fact.type)
 
 
 class Handling:
@@ -127,7 +128,8 @@ class Handling:
             log.warning("facts are noted one by one", facts=len(notes), error=type(error).__name__)
             return False
         for note in notes:
-            note.is_done()
+            with note.context():
+                note.is_done()
         return True
 
     async def _note_alone(self, note: "_Note") -> None:
