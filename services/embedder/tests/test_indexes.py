@@ -11,7 +11,7 @@ import pytest
 from chassis.failures import Misconfigured
 from chassis.objects import LocalFiles
 from contracts.facts import DocumentEmbedded, DocumentPurged, IndexActivated
-from contracts.index import collection_name
+from contracts.index import collection_name, shard_of
 from embedder import repository
 from embedder.building import IndexBusy, UnknownModel
 from embedder.indexes import IndexSpec
@@ -391,8 +391,14 @@ async def test_an_empty_index_that_chroma_has_lost_is_made_again(embedder: AtWor
     await embedder.embed(a_document())
 
 
+def owner_in(shard: int) -> UUID:
+    """Somebody whose vectors lie in this one of two shards."""
+    return next(owner for owner in iter(uuid4, None) if shard_of(owner, 2) == shard)
+
+
 async def test_an_index_that_is_lost_while_it_is_built_is_begun_anew(embedder: AtWork) -> None:
-    documents = [a_document(), a_document()]
+    # In two shards: whoever copies one of them would copy the other as well, and the index would be whole.
+    documents = [a_document(owner=owner_in(shard)) for shard in range(2)]
     for document in documents:
         await embedder.embed(document)
     begun = await embedder.parts.build(None, shards=2)
