@@ -42,9 +42,9 @@ class Heard:
 
 
 async def told(url: str) -> dict[str, Any]:
-    """The environment of a stand-in."""
+    """The environment of a stand-in. Raises `ConnectionError` if it is away, or ended while it answered."""
     answer = await probing.ask(url)
-    if answer is None:
+    if answer is None or not answer[1]:
         raise ConnectionError(url)
     return json.loads(answer[1])
 
