@@ -10,11 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 NEEDED_BY_FEW = {
-    "langchain": {"qa"},
-    "langchain_core": {"qa", "ingest"},
-    "langchain_chroma": {"qa"},
+    "langchain": set[str](),
+    "langchain_core": {"ingest"},
     "langchain_text_splitters": {"ingest"},
-    "chromadb": {"qa", "embedder"},
+    "chromadb": set[str](),
+    "httpx": set[str](),  # the providers' libraries load it with the first call
+    "aiohttp": {"gateway", "ingest", "embedder", "qa"},
     "numpy": {"qa", "embedder"},
     "onnxruntime": set[str](),  # loaded with the local model, and not before
     "tokenizers": set[str](),
@@ -36,8 +37,7 @@ NEEDED_BY_FEW = {
     "mako": set[str](),
     "rich": set[str](),  # for terminals, see chassis.leaving_out
     "pygments": set[str](),
-    "opentelemetry.sdk": {"qa"},  # chromadb's client; the others load it where spans have somewhere to go
-    "grpc": {"qa"},
+    "opentelemetry.sdk": set[str](),  # loaded where spans have somewhere to go
 }
 """What weighs something, and which services may have it loaded when they start."""
 

@@ -177,7 +177,7 @@ async def test_after_all_connections_were_cut_the_next_transaction_works(
     async with other.connect() as connection:
         await connection.execute(
             text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "  # waits until they are gone
                 "WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename = current_user"
             )
         )

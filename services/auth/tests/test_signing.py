@@ -14,7 +14,8 @@ from auth.settings import AuthSettings
 from auth.signing import KeyRing, read_keys, rotate
 from auth.tables import SigningKeyRow
 from chassis.database import Sessions
-from chassis.identity import GivenKeys, TokenVerifier, parse_jwks
+from chassis.identity import GivenKeys, TokenVerifier
+from chassis.remote_keys import parse_jwks
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select, text

@@ -11,6 +11,7 @@ from typing import TypeVar
 from uuid import UUID, uuid4
 
 import numpy as np
+from chassis.chroma import Chroma
 from chassis.database import create_sessions
 from chassis.objects import ObjectStore
 from chassis.transactions import Transactions
@@ -20,7 +21,6 @@ from contracts.facts import DocumentChunked, DocumentDeleted, DocumentFailed, Do
 from contracts.index import collection_name, shard_of
 from contracts.objects import chunks_key
 from embedder import indexes
-from embedder.chroma import Chroma
 from embedder.indexes import IndexSpec
 from embedder.main import Parts
 from embedder.settings import EmbedderSettings

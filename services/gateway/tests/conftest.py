@@ -1,6 +1,5 @@
 """A gateway on a real database and a real folder, before services that say what a test tells them to say."""
 
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,20 @@ from gateway.main import create_app
 from gateway.settings import GatewaySettings
 from sqlalchemy import text
 
-from .front_door import Behind, Gateway, Person
+from .front_door import Behind, Gateway, Person, served
 
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates takes longer than most tests
 TABLES = (messaging.tables.metadata, gateway.tables.metadata)
 
 
 @pytest.fixture
 def behind(keys: Any) -> Behind:
     return Behind(jwks=keys.jwks)
+
+
+@pytest.fixture
+async def behind_url(behind: Behind) -> AsyncIterator[str]:
+    async with served(behind.app()) as url:
+        yield url
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -50,14 +54,14 @@ async def database_url(shared_database: str) -> str:
 
 
 @pytest.fixture
-async def settings(database_url: str, tmp_path: Path) -> GatewaySettings:
+async def settings(database_url: str, behind_url: str, tmp_path: Path) -> GatewaySettings:
     return GatewaySettings(
         port=0,
         database_url=database_url,
         kafka="127.0.0.1:1",
-        auth_url="http://auth",
-        qa_url="http://qa",
-        ingest_url="http://ingest",
+        auth_url=f"{behind_url}/auth",
+        qa_url=f"{behind_url}/qa",
+        ingest_url=f"{behind_url}/ingest",
         object_store=f"file://{tmp_path}/objects",
         max_file_bytes=100_000,
         upload_stall_seconds=1,
@@ -73,13 +77,9 @@ async def start(settings: GatewaySettings, behind: Behind, token_for: Any, tmp_p
     """`start()`: a gateway; again: one more on the same database. Settings may be changed by keyword."""
     closing: list[Callable[[], Awaitable[None]]] = []
 
-    def begin(*, http: httpx.AsyncClient | None = None, **changes: Any) -> Gateway:
+    def begin(**changes: Any) -> Gateway:
         own = settings.model_copy(update=changes)
-        to_services = http or httpx.AsyncClient(
-            verify=NO_TLS,
-            mounts={f"http://{name}": httpx.ASGITransport(behind.app(name)) for name in ("auth", "qa", "ingest")},
-        )
-        app = create_app(own, http=to_services)
+        app = create_app(own)
         engine = create_engine(own)
 
         def person(user: UUID | None = None) -> Person:
@@ -93,7 +93,7 @@ async def start(settings: GatewaySettings, behind: Behind, token_for: Any, tmp_p
             closing.append(client.aclose)
             return Person(id=id_, token=token, http=client)
 
-        closing.extend([to_services.aclose, engine.dispose, app.state.parts.reads.kw["bind"].dispose])
+        closing.extend([app.state.parts.qa._http.close, engine.dispose, app.state.parts.reads.kw["bind"].dispose])
         return Gateway(app, own, create_sessions(engine), LocalFiles(tmp_path / "objects"), behind, person)
 
     yield begin

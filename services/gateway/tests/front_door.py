@@ -38,7 +38,7 @@ A_HASH = "a" * 64
 
 @dataclass
 class Behind:
-    """Auth, qa and ingest: what they were asked, and what they answer."""
+    """Auth, qa and ingest, at `/auth`, `/qa` and `/ingest`: what they were asked, and what they answer."""
 
     jwks: dict[str, Any]
     exchanged: dict[str, str] = field(default_factory=dict)
@@ -47,14 +47,14 @@ class Behind:
     exchanges: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     answer: Callable[[Request], Awaitable[Response]] | None = None
 
-    def app(self, name: str) -> FastAPI:
+    def app(self) -> FastAPI:
         app = FastAPI()
 
-        @app.get("/.well-known/jwks.json")
+        @app.get("/auth/.well-known/jwks.json")
         async def jwks() -> dict[str, Any]:
             return self.jwks
 
-        @app.post("/internal/keys/exchange")
+        @app.post("/auth/internal/keys/exchange")
         async def exchange(request: Request) -> Response:
             key = (await request.json())["key"]
             self._note(request, b"")
@@ -63,17 +63,18 @@ class Behind:
                 return Response("{}", 401)
             return JSONResponse({"access_token": self.exchanged[key], "expires_in": 60})
 
-        @app.api_route("/{path:path}", methods=["GET", "POST", "PATCH", "DELETE"])
-        async def anything(request: Request) -> Response:
+        @app.api_route("/{service}/{path:path}", methods=["GET", "POST", "PATCH", "DELETE"])
+        async def anything(service: str, request: Request) -> Response:
             self._note(request, await request.body())
             if self.answer is not None:
                 return await self.answer(request)
-            return Response(f'{{"said_by": "{name}"}}', media_type="application/json")
+            return Response(f'{{"said_by": "{service}"}}', media_type="application/json")
 
         return app
 
     def _note(self, request: Request, body: bytes) -> None:
-        self.asked.append(httpx.Request(request.method, str(request.url), headers=request.headers.raw))
+        service, _, path = str(request.url).removeprefix(str(request.base_url)).partition("/")
+        self.asked.append(httpx.Request(request.method, f"http://{service}/{path}", headers=request.headers.raw))
         self.bodies.append(body)
 
 
@@ -208,15 +209,19 @@ def _job(row: JobRow) -> Job:
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens, and leaves signals alone."""
+    """Says when it listens, ends as soon as it is told, and leaves signals alone."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listens = asyncio.Event()
+        self.ends = asyncio.Event()
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         self.listens.set()
+
+    async def main_loop(self) -> None:
+        await self.ends.wait()
 
 
 @asynccontextmanager
@@ -231,5 +236,5 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.ends.set()
         await task

@@ -10,12 +10,12 @@ import httpx
 import pytest
 from contracts.internal import EXCLUDED_HEADER, LIVE_VERSION_HEADER, decode_excluded
 from fastapi import Request, Response
-from gateway.reaching import create_client
 from sqlalchemy import text
 from starlette.responses import JSONResponse, StreamingResponse
 
 from .front_door import Gateway, Person, purged, served
 
+NOBODY = "http://127.0.0.1:1"
 SOME_ID = UUID("5b0d3c1e-4f27-4a86-9d0e-7c2f61a8b934")
 
 
@@ -96,12 +96,9 @@ async def test_an_empty_answer_stays_empty(gateway: Gateway, ada: Person) -> Non
 
 
 async def test_a_service_that_is_away_is_a_503(start: Any, token_for: Any) -> None:
-    gateway: Gateway = start(http=None, qa_url="http://127.0.0.1:1")
+    gateway: Gateway = start(qa_url=NOBODY, ingest_url=NOBODY)
     ada = gateway.people(None)
-    parts = gateway.app.state.parts
-    real = create_client(gateway.settings)
-    parts.qa._http = parts.auth._http = parts.ingest._http = real
-    parts.qa._url = parts.auth._url = parts.ingest._url = "http://127.0.0.1:1"
+    gateway.app.state.parts.auth._url = NOBODY  # it has given its keys
     document = await ada.has_uploaded()
     await gateway.becomes_ready(ada.id, document)
 
@@ -114,7 +111,6 @@ async def test_a_service_that_is_away_is_a_503(start: Any, token_for: Any) -> No
         assert int(answer.headers["retry-after"]) >= 1
     assert (await ada.http.get("/api/docs")).status_code == 200
     assert (await ada.http.get("/health/ready")).status_code == 200
-    await real.aclose()
 
 
 BAD_QUESTIONS = [
@@ -260,14 +256,11 @@ class TestKeys:
         assert "www-authenticate" in answer.headers
 
     async def test_with_auth_away_a_key_is_a_503(self, gateway: Gateway, ada: Person) -> None:
-        exchange = gateway.app.state.callers._keys
-        real = create_client(gateway.settings)
-        exchange._http, exchange._url = real, "http://127.0.0.1:1/internal/keys/exchange"
+        gateway.app.state.callers._keys._url = f"{NOBODY}/internal/keys/exchange"
 
         answer = await ada.http.get("/api/docs", headers={"Authorization": "Bearer dq_any"})
 
         assert (answer.status_code, answer.json()["code"]) == (503, "service.unavailable")
-        await real.aclose()
 
     @pytest.mark.parametrize(
         "headers",
@@ -289,15 +282,9 @@ class TestOnTheWire:
     """Over real sockets on both sides: what streams, streams."""
 
     @pytest.fixture
-    async def wired(self, gateway: Gateway, start: Any) -> AsyncIterator[tuple[Gateway, str]]:
-        async with served(gateway.behind.app("qa")) as qa:
-            real = create_client(gateway.settings)
-            wired: Gateway = start()
-            wired.app.state.parts.qa._http = real
-            wired.app.state.parts.qa._url = qa
-            async with served(wired.app) as address:
-                yield wired, address
-            await real.aclose()
+    async def wired(self, gateway: Gateway) -> AsyncIterator[tuple[Gateway, str]]:
+        async with served(gateway.app) as address:
+            yield gateway, address
 
     async def test_an_answer_streams_through_piece_by_piece(self, wired: tuple[Gateway, str], ada: Person) -> None:
         gateway, address = wired

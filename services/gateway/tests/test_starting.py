@@ -134,10 +134,7 @@ async def test_an_upload_travels_over_the_broker_and_comes_back_ready(
     gateway: Gateway, ada: Person, kafka: str, database: Any
 ) -> None:
     """The gateway as it runs, and somebody on the other side who says at once what three services would say."""
-    app = create_app(
-        gateway.settings.model_copy(update={"kafka": kafka}),
-        http=httpx.AsyncClient(mounts={"http://auth": httpx.ASGITransport(gateway.behind.app("auth"))}),
-    )
+    app = create_app(gateway.settings.model_copy(update={"kafka": kafka}))
     others = create_engine(await database("ingest"))
     outbox = Outbox("ingest")
 

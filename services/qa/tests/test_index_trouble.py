@@ -9,12 +9,10 @@ import pytest
 from chassis.ids import uuid7
 from contracts.facts import IndexActivated
 from contracts.index import collection_name, shard_of
+from qa import vectors
 from qa.active_index import ActiveIndex, ActiveIndexes
-from qa.embedding import QuestionModels, open_with
+from qa.embedding import open_with
 from qa.passages import Scope
-from qa.retriever import HybridRetriever
-from qa.retrieving import Retrieve
-from qa.steps import Steps
 from qa.vectors import IndexUnavailable, ShardedVectors
 from sqlalchemy import text
 
@@ -63,14 +61,25 @@ async def test_with_chroma_gone_full_text_answers(service: Any, person: Any) -> 
         assert (await ada.http.get("/health/live")).status_code == 200
 
 
-async def test_a_hung_chroma_costs_no_threads_for_ever(black_hole: str) -> None:
-    vectors = ShardedVectors(black_hole, timeout=0.2, threads=2)
+async def test_a_hung_chroma_costs_no_place_for_ever(black_hole: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "SPARED_SECONDS", 0.0)
+    hung = ShardedVectors(black_hole, timeout=0.2, at_once=2)
     index = ActiveIndex("i", 1, "local", DIMENSION, SHARDS)
     for _ in range(6):
-        with pytest.raises(IndexUnavailable):
-            await vectors.nearest(index, Scope(owner=uuid7()), vector_of("x"), 3)
-    assert "did not answer" in str(await vectors.check())
-    vectors.close()
+        with pytest.raises(IndexUnavailable, match="within"):
+            await hung.nearest(index, Scope(owner=uuid7()), vector_of("x"), 3)
+    assert "did not answer" in str(await hung.check())
+    await hung.close()
+
+
+async def test_after_one_has_waited_in_vain_nobody_else_has_to(black_hole: str) -> None:
+    hung = ShardedVectors(black_hole, timeout=0.2, at_once=1)
+    index = ActiveIndex("i", 1, "local", DIMENSION, SHARDS)
+    began = time.perf_counter()
+    asked = [hung.nearest(index, Scope(owner=uuid7()), vector_of("x"), 3) for _ in range(50)]
+    assert all(isinstance(each, IndexUnavailable) for each in await asyncio.gather(*asked, return_exceptions=True))
+    assert time.perf_counter() - began < 1
+    await hung.close()
 
 
 async def test_a_missing_collection_is_never_nothing_found(service: Any, ada: Any) -> None:
@@ -156,19 +165,6 @@ async def test_connections_that_were_cut_cost_nobody_an_answer(service: Any, ada
             )
         again = await ada.answer("How fast does the Kestrel pump run?")
         assert again["answered"] is True
-
-
-async def test_the_retriever_is_asked_asynchronously(service: Any) -> None:
-    retrieve = Retrieve(
-        indexes=ActiveIndexes(service.statements),
-        models=QuestionModels(lambda name, dimension: service.embeddings),
-        vectors=ShardedVectors(service.settings.chroma_url, timeout=2),
-        texts=None,  # type: ignore[arg-type]
-        passages=None,  # type: ignore[arg-type]
-    )
-    retriever = HybridRetriever(retrieve=retrieve, scope=Scope(owner=uuid7()), top_k=3, steps=Steps())
-    with pytest.raises(NotImplementedError):
-        retriever.invoke("Why?")
 
 
 def test_an_indexs_own_model_is_opened_with_our_keys(service: Any) -> None:

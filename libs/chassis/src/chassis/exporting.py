@@ -1,11 +1,12 @@
 """Spans on their way to a collector. Loaded only if one is named."""
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
 from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
-from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -35,7 +36,11 @@ def export_spans(settings: ServiceSettings) -> None:
     exporter = OTLPSpanExporter(f"{settings.otlp_endpoint}/v1/traces", timeout=3)
     provider.add_span_processor(BatchSpanProcessor(Discreet(exporter)))
     trace.set_tracer_provider(provider)
-    HTTPXClientInstrumentor().instrument()
+    AioHttpClientInstrumentor().instrument()
+    if find_spec("httpx") is not None:  # the providers' libraries speak through it
+        from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+
+        HTTPXClientInstrumentor().instrument()
     AsyncPGInstrumentor().instrument()  # type: ignore[no-untyped-call]
 
 

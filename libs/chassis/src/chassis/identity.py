@@ -1,34 +1,25 @@
 """Who is calling: access tokens, verified by every service itself with auth's public keys."""
 
-import asyncio
-import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol
 from uuid import UUID
 
-import httpx
 import jwt
 from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, TOKEN_TYPE, AccessClaims
 from fastapi import Depends, Request
 from pydantic import ValidationError
 
-from chassis.problems import ProblemError, unavailable
+from chassis.problems import ProblemError
 
 LEEWAY = 30.0
 """Seconds by which the clocks of two machines may differ."""
 
 MAX_TOKEN_LENGTH = 4096
 """Ours have about 600 characters; nobody has to hash a megabyte to learn that it is no token."""
-
-KEYS_AGE = 600.0
-"""Seconds after which the keys are fetched again even if all are known: a withdrawn key must go."""
-
-KEYS_PAUSE = 5.0
-"""Seconds between two fetches: tokens with made-up key ids must not become a load on auth."""
 
 REMEMBERED = 2000
 """Tokens whose signature was found good, of about 2 KiB each: whoever asks again within the quarter of an hour does so
@@ -62,48 +53,6 @@ class KeySource(Protocol):
     async def key(self, kid: str) -> jwt.PyJWK | None: ...
 
 
-class RemoteKeys:
-    """Auth's keys, kept, fetched again when an unknown one is named and when they are old."""
-
-    def __init__(self, jwks_url: str, http: httpx.AsyncClient) -> None:
-        self._url = jwks_url
-        self._http = http
-        self._keys: Mapping[str, jwt.PyJWK] = {}
-        self._fetched_at = -KEYS_AGE
-        self._tried_at = -KEYS_PAUSE
-        self._lock = asyncio.Lock()
-        self._refreshing: asyncio.Task[None] | None = None
-
-    async def key(self, kid: str) -> jwt.PyJWK | None:
-        """The key with that id; 503 if none was ever fetched and auth is away."""
-        if kid not in self._keys:
-            await self._refresh(kid)
-        elif self._are_old() and (self._refreshing is None or self._refreshing.done()):
-            # Beside the request: while auth hangs, nobody with a good token waits for it.
-            self._refreshing = asyncio.create_task(self._refresh(kid))
-        if not self._keys:
-            raise unavailable("The keys that tokens are verified with cannot be fetched. Try again shortly.")
-        return self._keys.get(kid)
-
-    def _are_old(self) -> bool:
-        return time.monotonic() - self._fetched_at > KEYS_AGE
-
-    async def _refresh(self, kid: str) -> None:
-        async with self._lock:
-            now = time.monotonic()
-            if (kid in self._keys and not self._are_old()) or now - self._tried_at < KEYS_PAUSE:
-                return
-            self._tried_at = now
-            try:
-                answer = await self._http.get(self._url, timeout=5.0)
-                answer.raise_for_status()
-                keys = parse_jwks(answer.content)
-            except (httpx.HTTPError, ValueError):
-                return  # what is known stays good, for as long as auth is away
-            if keys:
-                self._keys, self._fetched_at = keys, now
-
-
 class GivenKeys:
     """Keys that are known beforehand."""
 
@@ -129,16 +78,11 @@ class TokenVerifier:
 
     def __init__(
         self,
-        keys: KeySource | str,
-        http: httpx.AsyncClient | None = None,
+        keys: KeySource,
         issuer: str = ISSUER,
         audience: str = AUDIENCE,
         leeway: float = LEEWAY,
     ) -> None:
-        if isinstance(keys, str):
-            if http is None:
-                raise TypeError("keys at an address need an HTTP client")
-            keys = RemoteKeys(keys, http)
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
@@ -198,26 +142,6 @@ class TokenVerifier:
             leeway=self._leeway,
             options={"require": ["exp", "iat", "iss", "aud", "sub", "jti"], "strict_aud": True},
         )
-
-
-def parse_jwks(body: bytes | str) -> dict[str, jwt.PyJWK]:
-    """The EdDSA keys of a JWKS document by their id; keys of other kinds are left out. ValueError if it is none."""
-    document = json.loads(body)
-    if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
-        raise ValueError("not a JWKS document")
-    return dict(_signing_keys(document["keys"]))
-
-
-def _signing_keys(entries: Sequence[Any]) -> list[tuple[str, jwt.PyJWK]]:
-    keys = []
-    for entry in entries:
-        try:
-            key = jwt.PyJWK(entry, algorithm=ALGORITHM)
-        except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
-            continue
-        if entry.get("kty") == "OKP" and isinstance(key.key_id, str):
-            keys.append((key.key_id, key))
-    return keys
 
 
 def bearer(request: Request) -> str:

@@ -16,10 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from chassis.leaving_out import leaving_out
 from chassis.telemetry import trace_id
 
-# Where rich is installed, both load it for the terminals that no service has: 4 MB and 0.1 s of each process. A service
-# loads this module first, and what parses documents loads neither of them.
+# Where rich is installed, it would be loaded for the terminals that no service has: 4 MB and 0.1 s of each process.
 with leaving_out("rich", "pygments"):
-    import httpx  # noqa: F401 - whoever imports it later has this one
     import structlog
 
 IDS = ("request_id", "trace_id", "document_id", "event_id")

@@ -4,7 +4,7 @@ import ssl
 
 
 def tls_for(*urls: str) -> ssl.SSLContext:
-    """For `httpx.AsyncClient(verify=…)` of a client that only asks these addresses.
+    """For a client that only asks these addresses.
 
     Where none of them is `https:` it trusts nobody: loading certificates takes 80 ms and some MB.
     """

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from chassis.leaving_out import leaving_out
+
 T = TypeVar("T")
 
 
@@ -21,9 +23,13 @@ class OnFirstUse(Generic[T]):
         if self._opened is None:
             async with self._opening:
                 if self._opened is None:
-                    self._opened = await asyncio.to_thread(self._open)
+                    self._opened = await asyncio.to_thread(self._load)
                     gc.freeze()  # a library stays: or every collection looks at its 150,000 objects again
         return self._opened
+
+    def _load(self) -> T:
+        with leaving_out("rich", "pygments"):  # httpx would load them for a terminal
+            return self._open()
 
 
 def keep_to_ourselves() -> None:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from embedder.chroma import MOST_RECORDS, Records
+from chassis.chroma import MOST_RECORDS, Records
 
 Upsert = Callable[[str, Records], Awaitable[None]]
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Self
 
 from chassis import logs, telemetry
+from chassis.chroma import Chroma
 from chassis.database import Sessions, check_of, create_engine, create_sessions
 from chassis.objects import ObjectStore, open_store
 from chassis.schema import refuse_wrong_schema
@@ -24,7 +25,6 @@ from stages.purging import Purge, Sweep
 from stages.stage import Stage
 
 from embedder.building import BuildIndex
-from embedder.chroma import Chroma
 from embedder.chunk_files import ChunkFiles
 from embedder.embedding import EmbedBatch
 from embedder.errors import ERRORS

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
+from chassis.chroma import MOST_RECORDS
 from chassis.database import Sessions
 from contracts.chunks_file import BATCH
 from contracts.index import shard_of
@@ -12,7 +13,6 @@ from messaging import fences, jobs
 from messaging.jobs import Job
 
 from embedder import indexes, repository
-from embedder.chroma import MOST_RECORDS
 from embedder.embedding import EmbedBatch
 from embedder.indexes import ACTIVE, BUILDING, IndexSpec
 from embedder.orders import RebuildOrder

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import repeat
 from uuid import UUID
 
+from chassis.chroma import MOST_RECORDS, Chroma, Collection, CollectionMissing, Records, Scalar, Where
 from contracts.index import DOCUMENT, OWNER, VERSION, collection_name, shard_of
 
-from embedder.chroma import MOST_RECORDS, Chroma, Collection, CollectionMissing, Records, Scalar, Where
 from embedder.grouping import GroupedUpserts
 from embedder.indexes import IndexSpec
 from embedder.repository import Piece

@@ -1,10 +1,11 @@
 """Who is calling the front door: a token, or an API key that stands for one; and whether the account is still open."""
 
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Annotated, Protocol
 
-import httpx
 from cachetools import TTLCache
+from chassis.http import NO_ANSWER, HttpClient
 from chassis.identity import Caller, Verifier, bearer, token_invalid
 from chassis.problems import ProblemError, unavailable
 from chassis.transactions import Transactions
@@ -13,9 +14,11 @@ from contracts.tokens import KEY_PREFIX
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer, OAuth2PasswordBearer
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from gateway import owners
 
+_JSON = {"content-type": "application/json"}
 LONGEST_KEY = 1024
 REMEMBERED = 10_000  # keys; about 10 MB at worst
 EARLY = 10.0
@@ -31,7 +34,7 @@ class Exchange(Protocol):
 class KeyExchange:
     """Asks auth, and remembers for as long as the token lives: a deleted key works for at most a minute more."""
 
-    def __init__(self, *, http: httpx.AsyncClient, auth_url: str) -> None:
+    def __init__(self, *, http: HttpClient, auth_url: str) -> None:
         self._http = http
         self._url = f"{auth_url}/internal/keys/exchange"
         self._tokens: TTLCache[bytes, str] = TTLCache(maxsize=REMEMBERED, ttl=60 - EARLY)
@@ -49,17 +52,16 @@ class KeyExchange:
     async def _ask(self, key: str) -> ExchangedToken:
         if len(key) > LONGEST_KEY:
             raise _no_key()
+        asked = to_json({"key": key})
         try:
-            answer = await self._http.post(self._url, json={"key": key}, timeout=5.0)
-        except httpx.HTTPError:
-            raise unavailable("API keys cannot be verified at the moment. Try again shortly.") from None
-        if answer.status_code in (401, 404, 422):
-            raise _no_key()
-        try:
-            answer.raise_for_status()
-            return ExchangedToken.model_validate_json(answer.content)
-        except (httpx.HTTPError, ValidationError):
-            raise unavailable("API keys cannot be verified at the moment. Try again shortly.") from None
+            status, answer = await self._http.read("POST", self._url, headers=_JSON, body=asked, within=5.0)
+            if status in (401, 404, 422):
+                raise _no_key()
+            if status == HTTPStatus.OK:
+                return ExchangedToken.model_validate_json(answer)
+        except (*NO_ANSWER, ValidationError):
+            pass
+        raise unavailable("API keys cannot be verified at the moment. Try again shortly.")
 
 
 class Callers:

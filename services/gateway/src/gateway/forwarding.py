@@ -1,11 +1,13 @@
 """Passing requests on to the service that owns the answer, and what it says back, as it comes."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-import httpx
 import structlog
+from aiohttp import ClientResponse
+from chassis.http import NO_ANSWER, HttpClient
 from chassis.identity import Caller
 from chassis.observing import REQUEST_ID
 from chassis.problems import ProblemError, unavailable
@@ -42,7 +44,7 @@ class Forwarded:
 class Upstream:
     """A service behind this one."""
 
-    def __init__(self, name: str, *, http: httpx.AsyncClient, url: str) -> None:
+    def __init__(self, name: str, *, http: HttpClient, url: str) -> None:
         self._name = name
         self._http = http
         self._url = url
@@ -51,47 +53,37 @@ class Upstream:
         """Its answer, whatever it is. 503 `service.unavailable` if there is none."""
         answer = await self._send(request)
         if answer.headers.get("content-type", "").startswith(STREAM_TYPE):
-            return _response(answer, StreamingResponse(self._events(answer, request), answer.status_code))
+            return _response(answer, StreamingResponse(self._events(answer, request), answer.status))
         if int(answer.headers.get("content-length", SMALL_BYTES + 1)) <= SMALL_BYTES:
-            return _response(answer, Response(await self._whole(answer), answer.status_code))
-        return _response(answer, StreamingResponse(_pieces(answer), answer.status_code))
+            return _response(answer, Response(await self._whole(answer), answer.status))
+        return _response(answer, StreamingResponse(_pieces(answer), answer.status))
 
-    async def _send(self, request: Forwarded) -> httpx.Response:
+    async def _send(self, request: Forwarded) -> ClientResponse:
         url = f"{self._url}{request.path}" + (f"?{request.query}" if request.query else "")
-        built = self._http.build_request(
-            request.method, url, headers={**request.headers, "accept-encoding": "identity"}, content=request.body
-        )
-        for left in (1, 0):
-            try:
-                return await self._http.send(built, stream=True)
-            except httpx.RemoteProtocolError as error:
-                # It closed a connection that we believed alive; only what changes nothing may be sent twice.
-                if not left or request.method not in ("GET", "HEAD"):
-                    raise self._away(error) from error
-            except httpx.HTTPError as error:
-                raise self._away(error) from error
-        raise AssertionError("unreachable")
-
-    async def _whole(self, answer: httpx.Response) -> bytes:
+        headers = {**request.headers, "accept-encoding": "identity"}
         try:
-            return await answer.aread()
-        except httpx.HTTPError as error:
+            return await self._http.request(request.method, url, headers=headers, body=request.body or None)
+        except NO_ANSWER as error:
             raise self._away(error) from error
-        finally:
-            await answer.aclose()
 
-    async def _events(self, answer: httpx.Response, request: Forwarded) -> AsyncIterator[bytes]:
+    async def _whole(self, answer: ClientResponse) -> bytes:
+        try:
+            async with answer:
+                return await answer.read()
+        except NO_ANSWER as error:
+            raise self._away(error) from error
+
+    async def _events(self, answer: ClientResponse, request: Forwarded) -> AsyncIterator[bytes]:
         """Each piece as it comes; an end that is none is told as an `error` event."""
         try:
-            async for piece in answer.aiter_raw():
-                yield piece
-        except httpx.HTTPError as error:
+            async with aclosing(_pieces(answer)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except NO_ANSWER as error:
             problem = self._away(error).problem(request.headers.get(REQUEST_ID.lower(), ""))
             yield b"\n\n" + event("error", problem.model_dump_json(exclude_none=True))
-        finally:
-            await answer.aclose()
 
-    def _away(self, error: httpx.HTTPError) -> ProblemError:
+    def _away(self, error: Exception) -> ProblemError:
         log.warning("service away", upstream=self._name, error=type(error).__name__)
         return unavailable(f"The part of the service that answers this ({self._name}) is away. Try again shortly.")
 
@@ -131,20 +123,18 @@ async def body_of(request: Request) -> bytes:
     return bytes(body)
 
 
-def _response(answer: httpx.Response, response: Response) -> Response:
+def _response(answer: ClientResponse, response: Response) -> Response:
     for name in _PASSED_BACK:
         if (value := answer.headers.get(name)) is not None:
             response.headers[name] = value
-    if answer.status_code == HTTPStatus.NO_CONTENT:
+    if answer.status == HTTPStatus.NO_CONTENT:
         del response.headers["content-type"]  # what is not there is of no type
     if answer.headers.get("content-type", "").startswith(STREAM_TYPE):
         response.headers["x-accel-buffering"] = "no"
     return response
 
 
-async def _pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
-    try:
-        async for piece in answer.aiter_raw():
+async def _pieces(answer: ClientResponse) -> AsyncGenerator[bytes, None]:
+    async with answer:
+        async for piece in answer.content.iter_any():
             yield piece
-    finally:
-        await answer.aclose()

@@ -9,15 +9,16 @@ from typing import Any
 
 from chassis import logs
 from chassis.database import Sessions, check_of, create_engine, create_sessions, reads_of
+from chassis.http import HttpClient
 from chassis.identity import TokenVerifier
 from chassis.objects import ObjectStore, open_store
+from chassis.remote_keys import RemoteKeys
 from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
 from chassis.transactions import Transactions
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
 from fastapi import FastAPI
-from httpx import AsyncClient
 from messaging.chores import Chore
 from messaging.delivery import Delivery
 from messaging.outbox import Outbox
@@ -38,7 +39,6 @@ from gateway.parts import Parts
 from gateway.purging import Purge, Sweep
 from gateway.questions import PrepareQuestion
 from gateway.raw import MakeRawLink, ReadRaw
-from gateway.reaching import create_client
 from gateway.receipts import ReadDeletion
 from gateway.reconciling import Patience, Reconcile
 from gateway.reprocess import Reprocess
@@ -58,18 +58,15 @@ ROUTERS = (
 )
 
 
-def create_app(settings: GatewaySettings, *, http: AsyncClient | None = None) -> FastAPI:
-    """The service. Its database must be migrated; broker and the services behind may be away.
-
-    `http` reaches the services behind; it is closed with the app.
-    """
+def create_app(settings: GatewaySettings) -> FastAPI:
+    """The service. Its database must be migrated; broker and the services behind may be away."""
     engine = create_engine(settings)
     sessions = create_sessions(engine)
     reads = reads_of(sessions)
     transactions = Transactions(engine, sessions)
     store = open_store(settings)
     outbox = Outbox(settings.service)
-    http = http or create_client(settings)
+    http = HttpClient(settings.auth_url, settings.qa_url, settings.ingest_url, silence=settings.upstream_seconds)
     delivery = _delivery(settings, engine, sessions=sessions, store=store, outbox=outbox)
     changes = Changes(transactions=transactions, listener=delivery.listener)
     counting = Counting(sessions=sessions)
@@ -81,7 +78,7 @@ def create_app(settings: GatewaySettings, *, http: AsyncClient | None = None) ->
             async with delivery.running(), _running(changes.run(), counting.run()):
                 yield
         finally:
-            await http.aclose()
+            await http.close()
             await transactions.close()
             await engine.dispose()
 
@@ -111,7 +108,7 @@ def create_app(settings: GatewaySettings, *, http: AsyncClient | None = None) ->
         http=http,
         changes=changes,
     )
-    verifier = TokenVerifier(f"{settings.auth_url}/.well-known/jwks.json", http)
+    verifier = TokenVerifier(RemoteKeys(http, settings.auth_url))
     exchange = KeyExchange(http=http, auth_url=settings.auth_url)
     app.state.callers = Callers(verifier=verifier, keys=exchange, transactions=transactions)
     return app
@@ -126,7 +123,7 @@ def _parts(
     reads: Sessions,
     store: ObjectStore,
     outbox: Outbox,
-    http: AsyncClient,
+    http: HttpClient,
     changes: Changes,
 ) -> Parts:
     return Parts(

@@ -7,15 +7,15 @@ from functools import partial
 
 from chassis import logs, telemetry
 from chassis.database import Sessions, check_of, create_engine, create_sessions
+from chassis.http import HttpClient
 from chassis.identity import TokenVerifier
 from chassis.objects import ObjectStore, open_store
+from chassis.remote_keys import RemoteKeys
 from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
-from chassis.tls import tls_for
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
 from fastapi import FastAPI
-from httpx import AsyncClient
 from messaging.chores import Chore
 from messaging.delivery import Delivery
 from messaging.outbox import Outbox
@@ -44,7 +44,7 @@ def create_app(settings: IngestSettings) -> FastAPI:
     store = open_store(settings)
     readers = Readers(settings.pdf_engine)
     stage = stage_of(Outbox(settings.service), store)
-    http = AsyncClient(verify=tls_for(settings.auth_url))
+    http = HttpClient(settings.auth_url, silence=5)
     delivery = Delivery(
         settings.service,
         settings,
@@ -63,7 +63,7 @@ def create_app(settings: IngestSettings) -> FastAPI:
             async with readers.running(), delivery.running():
                 yield
         finally:
-            await http.aclose()
+            await http.close()
             await engine.dispose()
 
     app = create_web_app(
@@ -74,7 +74,7 @@ def create_app(settings: IngestSettings) -> FastAPI:
         liveness=delivery.liveness,
         errors=ERRORS,
     )
-    app.state.verifier = TokenVerifier(f"{settings.auth_url}/.well-known/jwks.json", http)
+    app.state.verifier = TokenVerifier(RemoteKeys(http, settings.auth_url))
     app.state.show_chunks = ShowChunks(sessions, store)
     return app
 

@@ -13,7 +13,6 @@ from qa.answering import Task, Write
 from qa.errors import DocumentNotFound, provider_trouble
 from qa.keeping import Keep, NewQuestion
 from qa.passages import Passage, Scope
-from qa.retriever import HybridRetriever, as_passage
 from qa.retrieving import Retrieve
 from qa.running import RunningAnswer, RunningAnswers
 from qa.statements import Statements
@@ -47,11 +46,10 @@ class Search:
             raise provider_trouble(failure) from failure
 
     async def look(self, asked: Asked, steps: Steps, previous: str | None = None) -> list[Passage]:
-        """What supports an answer, through our LangChain retriever."""
-        retriever = HybridRetriever(
-            retrieve=self._retrieve, scope=asked.scope, top_k=asked.top_k, steps=steps, previous=previous
+        """What supports an answer, best first."""
+        return await self._retrieve(
+            asked.question, scope=asked.scope, top_k=asked.top_k, steps=steps, previous=previous
         )
-        return [as_passage(document) for document in await retriever.ainvoke(asked.question)]
 
 
 class Ask:

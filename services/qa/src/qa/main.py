@@ -8,16 +8,16 @@ from functools import partial
 
 from chassis import logs, telemetry
 from chassis.database import Sessions, check_of, create_engine, create_sessions
+from chassis.http import HttpClient
 from chassis.identity import TokenVerifier
 from chassis.objects import open_store
+from chassis.remote_keys import RemoteKeys
 from chassis.schema import refuse_wrong_schema
 from chassis.settings import load
-from chassis.tls import tls_for
 from chassis.transactions import Transactions
 from chassis.web import create_app as create_web_app
 from chassis.web import serve
 from fastapi import FastAPI
-from httpx import AsyncClient
 from messaging.chores import Chore
 from messaging.delivery import Delivery
 from messaging.outbox import Outbox
@@ -76,7 +76,7 @@ def create_app(
     running = RunningAnswers()
     delivery = (deliver or deliver_all)(settings, engine, sessions, transactions)
     watch = StopWatch(sessions, running, delivery.listener.subscribe(CHANNEL))
-    http = AsyncClient(verify=tls_for(settings.auth_url))
+    http = HttpClient(settings.auth_url, silence=5)
     retrieve = Retrieve(
         indexes=indexes, models=models, vectors=vectors, texts=FullText(statements), passages=Passages(statements)
     )
@@ -91,10 +91,10 @@ def create_app(
             async with delivery.running(), _watched(app, running, watch, grace=settings.answers_grace):
                 yield
         finally:
-            vectors.close()
+            await vectors.close()
             await speaker.close()
             await models.close()
-            await http.aclose()
+            await http.close()
             await statements.close()
             await engine.dispose()
 
@@ -107,7 +107,7 @@ def create_app(
         liveness=delivery.liveness,
         errors=ERRORS,
     )
-    app.state.verifier = TokenVerifier(f"{settings.auth_url}/.well-known/jwks.json", http)
+    app.state.verifier = TokenVerifier(RemoteKeys(http, settings.auth_url))
     return app
 
 

@@ -7,9 +7,8 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from chassis.chroma import Chroma, CollectionMissing, OutOfTime, Records
 from chassis.failures import Failure, Misconfigured, Transient
-from embedder.chroma import Chroma, CollectionMissing, Records
-from embedder.grouping import GroupedUpserts
 
 from tests.stubs.http import HttpStub, Reply, Request
 
@@ -44,6 +43,24 @@ async def test_writing_twice_overwrites_and_deleting_twice_is_harmless(client: C
     await client.delete(name, ["a:1", "never"])
     await client.delete(name, ["a:1"])
     assert await client.ids(name, {"document": "a"}) == ["a:2"]
+
+
+async def test_what_is_nearest_comes_first_and_only_what_matches(client: Chroma, name: str) -> None:
+    axes = np.eye(4, dtype="<f4")
+    await client.upsert(
+        name,
+        Records(
+            ids=["a:1", "a:2", "b:1"],
+            vectors=[b64encode(axis.tobytes()).decode() for axis in (axes[0] + axes[1], axes[0], axes[0])],
+            metadata=[{"document": "a"}, {"document": "a"}, {"document": "b"}],
+        ),
+    )
+    found = await client.nearest(name, axes[0].tolist(), {"document": "a"}, 5)
+    assert [one for one, _ in found] == ["a:2", "a:1"]
+    assert [distance for _, distance in found] == pytest.approx([0, 1 - 0.5**0.5], abs=1e-6)
+    assert await client.nearest(name, axes[0].tolist(), {"document": "c"}, 5) == []
+    with pytest.raises(CollectionMissing):
+        await client.nearest("never-made", axes[0].tolist(), {"document": "a"}, 5)
 
 
 async def test_a_missing_collection_is_said_to_be_missing(client: Chroma) -> None:
@@ -103,75 +120,7 @@ async def test_silence_ends_at_the_time_limit() -> None:
 
     stub = HttpStub(answer)
     client = Chroma(stub.url, timeout=0.2)
-    with pytest.raises(Transient, match=r"within 0\.2 s"):
+    with pytest.raises(OutOfTime, match=r"within 0\.2 s"):
         await client.collections()
     await client.close()
     stub.close()
-
-
-class Writer:
-    """Remembers its calls, and waits in each until it may go on."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, list[str]]] = []
-        self.may_go_on = asyncio.Event()
-        self.called = asyncio.Event()
-        self.error: Exception | None = None
-
-    async def upsert(self, collection: str, records: Records) -> None:
-        self.calls.append((collection, list(records.ids)))
-        self.called.set()
-        await self.may_go_on.wait()
-        if self.error:
-            raise self.error
-
-
-async def started(writer: Writer, *writes: tuple[str, str]) -> list["asyncio.Task[None]"]:
-    """Writes under way, the first of them in its call."""
-    grouped = GroupedUpserts(writer.upsert)
-    tasks = [asyncio.create_task(grouped.write(collection, records(one))) for collection, one in writes]
-    await writer.called.wait()
-    return tasks
-
-
-async def test_what_comes_while_one_call_runs_goes_together_in_the_next() -> None:
-    writer = Writer()
-    tasks = await started(writer, ("x", "1"), ("x", "2"), ("y", "3"), ("x", "4"))
-    writer.may_go_on.set()
-    await asyncio.gather(*tasks)
-    assert sorted(one for _, ids in writer.calls for one in ids) == ["1", "2", "3", "4"]
-    assert len(writer.calls) <= 3
-    assert {collection for collection, ids in writer.calls if "3" in ids} == {"y"}
-
-
-async def test_everybody_in_a_call_hears_of_its_trouble() -> None:
-    writer = Writer()
-    writer.error = Transient("index.unavailable", "away")
-    tasks = await started(writer, ("x", "1"), ("x", "2"))
-    writer.may_go_on.set()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(isinstance(result, Transient) for result in results)
-
-
-async def test_whoever_is_cancelled_takes_nobody_along() -> None:
-    writer = Writer()
-    first, second, third = await started(writer, ("x", "1"), ("x", "2"), ("x", "3"))
-    first.cancel()
-    writer.may_go_on.set()
-    await asyncio.gather(second, third)
-    assert first.cancelled() or first.done()
-    written = [one for _, ids in writer.calls[1:] for one in ids] or [one for _, ids in writer.calls for one in ids]
-    assert {"2", "3"} <= set(written)
-
-
-async def test_a_call_is_never_larger_than_chroma_takes() -> None:
-    writer = Writer()
-    grouped = GroupedUpserts(writer.upsert)
-    tasks = [
-        asyncio.create_task(grouped.write("x", records(*(f"{part}-{one}" for one in range(400))))) for part in range(6)
-    ]
-    await writer.called.wait()
-    writer.may_go_on.set()
-    await asyncio.gather(*tasks)
-    assert max(len(ids) for _, ids in writer.calls) <= 1000
-    assert sum(len(ids) for _, ids in writer.calls) == 2400

@@ -1,18 +1,18 @@
 """Chroma over its REST interface: asynchronous, bounded in time, its trouble given a kind.
 
 Not its Python client: that one has no time limit and no way to stop a call, needs a thread for each, and costs every
-process 50 MB. See docs/decisions.
+process 50 MB. See docs/decisions/0041 and 0099.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import httpx
-from chassis.failures import Failure, Misconfigured, Transient
-from chassis.tls import tls_for
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic_core import to_json
+
+from chassis.failures import Failure, Misconfigured, Transient
+from chassis.http import NO_ANSWER, HttpClient
 
 UNAVAILABLE = "index.unavailable"
 MISSING = "index.missing"
@@ -26,11 +26,18 @@ SYNC_THRESHOLD = 100
 delete from: 380 of 380 vectors took 3.2 s, with this 0.1 s. Adding 64 at a time costs 14 % more of its time."""
 
 Scalar: TypeAlias = str | int
-Where: TypeAlias = Mapping[str, Scalar | Mapping[str, Scalar] | Sequence["Where"]]
+Where: TypeAlias = Mapping[str, Scalar | Mapping[str, Scalar | Sequence[Scalar]] | Sequence["Where"]]
 """A filter; from typed values only, for an operator in the place of a value is obeyed."""
 
+_JSON = {"content-type": "application/json"}
 _COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
-_CONNECT_TIMEOUT = 3.0
+
+
+class OutOfTime(Transient):
+    """Chroma did not answer in time."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__(UNAVAILABLE, f"The index did not answer within {limit:g} s.")
 
 
 class CollectionMissing(Transient):
@@ -69,6 +76,13 @@ class _Ids(BaseModel):
     ids: list[str]
 
 
+class _Nearest(BaseModel):
+    """One list for each vector that was asked about."""
+
+    ids: list[list[str]]
+    distances: list[list[float]]
+
+
 _MANY = TypeAdapter(list[Collection])
 
 
@@ -86,17 +100,13 @@ class Chroma:
 
     def __init__(self, url: str, *, timeout: float) -> None:
         """`timeout` in seconds, for one call, from its first byte to its last."""
+        self._url = url.rstrip("/")
         self._timeout = timeout
         self._ids: dict[str, str] = {}
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            timeout=httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT),
-            verify=tls_for(url),
-            trust_env=False,
-        )
+        self._http = HttpClient(url, silence=timeout)
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._http.close()
 
     async def check(self) -> str | None:
         """For readiness: Chroma answers."""
@@ -110,8 +120,8 @@ class Chroma:
         """Every collection by its name, whoever made it."""
         found: dict[str, Collection] = {}
         while True:
-            page = {"limit": MOST_RECORDS, "offset": len(found)}
-            some = _MANY.validate_json(await self._call("GET", _COLLECTIONS, params=page))
+            page = f"{_COLLECTIONS}?limit={MOST_RECORDS}&offset={len(found)}"
+            some = _MANY.validate_json(await self._call("GET", page))
             found.update({one.name: one for one in some})
             if len(some) < MOST_RECORDS:
                 return found
@@ -125,7 +135,7 @@ class Chroma:
             "configuration": {"hnsw": {"space": "cosine", "sync_threshold": SYNC_THRESHOLD}},
         }
         self._ids.pop(name, None)
-        await self._call("POST", _COLLECTIONS, json=body)
+        await self._call("POST", _COLLECTIONS, body)
 
     async def drop(self, name: str) -> None:
         """Drop a collection; none is fine, too."""
@@ -145,6 +155,12 @@ class Chroma:
         body = {"where": where, "include": [], "limit": MOST_RECORDS}
         return _Ids.model_validate_json(await self._on(name, "get", body)).ids
 
+    async def nearest(self, name: str, vector: Sequence[float], where: Where, limit: int) -> list[tuple[str, float]]:
+        """The ids of up to `limit` records that match, and their distances, nearest first; approximate."""
+        body = {"query_embeddings": [vector], "n_results": limit, "where": where, "include": ["distances"]}
+        found = _Nearest.model_validate_json(await self._on(name, "query", body))
+        return list(zip(found.ids[0], found.distances[0], strict=True))
+
     async def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete up to `MOST_RECORDS` records; those that are not there do not matter."""
         await self._on(name, "delete", {"ids": ids})
@@ -153,12 +169,12 @@ class Chroma:
         """A call about a collection. Its id is remembered; one that was made again has another."""
         remembered = name in self._ids
         try:
-            return await self._call("POST", f"{_COLLECTIONS}/{await self._id(name)}/{verb}", json=body, collection=name)
+            return await self._call("POST", f"{_COLLECTIONS}/{await self._id(name)}/{verb}", body, collection=name)
         except CollectionMissing:
             self._ids.pop(name, None)
             if not remembered:
                 raise
-        return await self._call("POST", f"{_COLLECTIONS}/{await self._id(name)}/{verb}", json=body, collection=name)
+        return await self._call("POST", f"{_COLLECTIONS}/{await self._id(name)}/{verb}", body, collection=name)
 
     async def _id(self, name: str) -> str:
         if name not in self._ids:
@@ -166,25 +182,19 @@ class Chroma:
             self._ids[name] = Collection.model_validate_json(answer).id
         return self._ids[name]
 
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        json: object = None,
-        params: Mapping[str, int] | None = None,
-        collection: str | None = None,
-    ) -> bytes:
+    async def _call(self, method: str, path: str, body: object = None, *, collection: str | None = None) -> bytes:
+        sent = None if body is None else to_json(body)
         try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._http.request(method, path, json=json, params=params)
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise Transient(UNAVAILABLE, f"The index did not answer within {self._timeout:g} s.") from error
-        except httpx.TransportError as error:
+            status, answer = await self._http.read(
+                method, self._url + path, headers=_JSON, body=sent, within=self._timeout
+            )
+        except TimeoutError as error:
+            raise OutOfTime(self._timeout) from error
+        except NO_ANSWER as error:
             raise Transient(UNAVAILABLE, "The index cannot be reached.") from error
-        if response.is_success:
-            return response.content
-        raise _failure(response.status_code, collection)
+        if status < 300:
+            return answer
+        raise _failure(status, collection)
 
 
 def _failure(status: int, collection: str | None) -> Failure:
