@@ -10,8 +10,12 @@ from models.failures import bad_answer, from_status, no_key, out_of_time, unreac
 from models.opening import keep_to_ourselves
 from models.settings import ModelSettings
 
+CONNECTIONS = 100
+IDLE_SECONDS = 60.0
+"""For which a connection is kept: opening one to a provider takes as long as a short answer."""
+
 if TYPE_CHECKING:
-    from httpx import AsyncClient
+    from httpx2 import AsyncClient
     from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
 
@@ -54,25 +58,26 @@ def open_chat(settings: ModelSettings, model: str) -> "ChatOpenAI":
 
 
 def failure(error: Exception, time_limit: float) -> Failure:
-    """What an error of LangChain's, OpenAI's or httpx's means."""
-    import httpx
+    """What an error of LangChain's, OpenAI's or aiohttp's means."""
+    import aiohttp
     import openai
 
     for cause in chain_of(error):
-        if isinstance(cause, openai.APITimeoutError | httpx.TimeoutException):
-            return out_of_time(time_limit)
         if isinstance(cause, openai.APIStatusError):
             return from_status(cause.status_code, cause.response.headers)
-        if isinstance(cause, openai.APIConnectionError | httpx.TransportError):
+        if isinstance(cause, TimeoutError):
+            return out_of_time(time_limit)
+        if isinstance(cause, aiohttp.ClientError):
             return unreachable()
     return bad_answer(type(error).__name__)
 
 
 def _client() -> "AsyncClient":
     """One for each model: the library's own would be shared by all of the process, whatever their loop."""
-    from httpx import AsyncClient
+    from httpx2 import Limits
+    from openai import DefaultAioHttpClient
 
-    return AsyncClient()
+    return DefaultAioHttpClient(limits=Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS))
 
 
 def _key(settings: ModelSettings) -> SecretStr:

@@ -27,6 +27,12 @@ class OnFirstUse(Generic[T]):
                     gc.freeze()  # a library stays: or every collection looks at its 150,000 objects again
         return self._opened
 
+    async def close(self) -> None:
+        """Close what is open of the HTTP client that was given to it; Google's classes show none."""
+        client = getattr(self._opened, "http_async_client", None)
+        if client is not None:
+            await client.aclose()
+
     def _load(self) -> T:
         with leaving_out("rich", "pygments"):  # httpx would load them for a terminal
             return self._open()

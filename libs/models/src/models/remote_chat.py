@@ -64,7 +64,8 @@ class RemoteChat:
                 await pause_before_retry(failure, tries)
 
     async def close(self) -> None:
-        """Nothing to close: the libraries keep their connections for the life of the process."""
+        """Close the connections that are kept."""
+        await self._model.close()
 
     async def _answer(self, model: "BaseChatModel", prompt: list["BaseMessage"]) -> AsyncGenerator[Delta | Usage, None]:
         answer = _Answer()

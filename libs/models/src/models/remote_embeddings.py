@@ -58,7 +58,8 @@ class RemoteEmbeddings:
         return await with_retries(partial(self._embed_question, model, question), self._retries)
 
     async def close(self) -> None:
-        """Nothing to close: the libraries keep their connections for the life of the process."""
+        """Close the connections that are kept."""
+        await self._model.close()
 
     async def _embed(self, model: "LangChainEmbeddings", texts: Sequence[str]) -> NDArray[np.float32]:
         async with self._caller.place():

@@ -60,7 +60,7 @@ class Write:
 
     async def _answer(self, task: Task, running: RunningAnswer) -> Answer:
         passages = await task.retrieval
-        running.emit(AskSources(items=as_sources(passages)))
+        running.emit_next(AskSources(items=as_sources(passages)))  # the model is asked before they are sent
         speech = Speech(len(passages))
         if passages:
             with task.steps.timed("chat"):

@@ -20,6 +20,7 @@ class RunningAnswer:
         self.stopped = False
         self._speaking: asyncio.Task[None] | None = None
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._held_back: list[AskSources | AskToken] = []
         self._task: asyncio.Task[Answer] | None = None
 
     def start(self, write: Callable[["RunningAnswer"], Awaitable[Answer]]) -> asyncio.Task[Answer]:
@@ -28,7 +29,19 @@ class RunningAnswer:
         return self._task
 
     def emit(self, event: AskSources | AskToken) -> None:
+        self._let_go()
         self._events.put_nowait(event)
+
+    def emit_next(self, event: AskSources | AskToken) -> None:
+        """The same, but a task that is created now does first what it can without waiting. Events keep their order."""
+        self._held_back.append(event)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._let_go)
+
+    def _let_go(self) -> None:
+        for event in self._held_back:
+            self._events.put_nowait(event)
+        self._held_back.clear()
 
     async def speak(self, say: Awaitable[None]) -> None:
         """Let the model speak until it is done, or somebody stops it."""
@@ -76,6 +89,7 @@ class RunningAnswer:
         try:
             return await write(self)
         finally:
+            self._let_go()
             self._events.put_nowait(None)
 
 
