@@ -7,7 +7,7 @@ import pytest
 PATHS = (
     "libs/messaging/tests",
     "libs/chassis/tests/test_objects.py",
-    "services/embedder/tests/test_chroma.py",
+    "libs/chassis/tests/test_chroma.py",
     "services/qa/tests/test_isolation.py",
     "tests/integration",
     "tests/e2e/test_journey.py",
