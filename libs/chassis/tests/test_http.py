@@ -65,6 +65,14 @@ async def test_a_request_goes_out_as_it_is(service: Service, http: HttpClient) -
     assert "content-type" not in heard.headers
 
 
+async def test_no_address_becomes_a_header(service: Service, http: HttpClient) -> None:
+    await http.read("GET", f"{service.url}/a b?c=d e\r\nX-Forged: yes", within=5)
+
+    (heard,) = service.heard
+    assert "x-forged" not in heard.headers
+    assert heard.path == "/a%20b"
+
+
 @pytest.mark.parametrize("path", ["silent", "halting"])
 async def test_silence_ends_a_call(service: Service, http: HttpClient, path: str) -> None:
     with pytest.raises(NO_ANSWER):

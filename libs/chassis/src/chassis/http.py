@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from aiohttp.hdrs import CONTENT_TYPE
-from yarl import URL
 
 from chassis.tls import tls_for
 
@@ -39,14 +38,13 @@ class HttpClient:
     ) -> ClientResponse:
         """The answer, as soon as it begins: its body is yet to be read, and it must be released.
 
-        `within` in seconds, for the whole of it, its last byte included.
-
+        `within` in seconds, for the whole of it, its last byte included. What no URL may hold is quoted in `url`.
         Redirects are answers like others. Raises one of `NO_ANSWER`. What only reads, or does nothing when it is done
         again, is sent once more if the server closed a connection that was believed alive.
         """
         return await self._opened().request(
             method,
-            URL(url, encoded=True),
+            url,
             headers=headers,
             data=body,
             timeout=ClientTimeout(within, _PLACE_SECONDS, self._silence, _CONNECT_SECONDS),
