@@ -23,7 +23,6 @@ from messaging.delivery import Delivery
 from messaging.outbox import Outbox
 from messaging.workers import Work
 from models.chat import ChatModel, open_chat
-from models.opening import keep_to_ourselves
 from sqlalchemy.ext.asyncio import AsyncEngine
 from stages.purging import Purge, Sweep
 from stages.stage import Stage
@@ -65,7 +64,6 @@ def create_app(
 ) -> FastAPI:
     """The service. Its database must be migrated; all else may be away. What is given stands in for what is named."""
     telemetry.configure(settings)
-    keep_to_ourselves()
     engine = create_engine(settings)
     sessions = create_sessions(engine)
     transactions = Transactions(engine, sessions)
