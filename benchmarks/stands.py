@@ -53,8 +53,13 @@ class Stand:
         return self.seed * 1_000_000 + next(self._numbers)
 
     def services(self) -> list[int]:
-        """The processes of the five services."""
-        return self._families(*(service.child for service in self.stack.services.values()))
+        """The processes of the five services, and the one that they are forked from."""
+        return [*self.origin(), *self._families(*(service.child for service in self.stack.services.values()))]
+
+    def origin(self) -> list[int]:
+        """The process that the services are forked from: it itself."""
+        preloaded = self.stack.preloaded
+        return [preloaded.pid] if preloaded is not None and preloaded.pid is not None else []
 
     def everything(self) -> list[int]:
         """All processes of the stack; not an Apache Kafka."""

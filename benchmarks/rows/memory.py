@@ -32,12 +32,12 @@ async def measure(bench: Bench) -> list[Figure]:
     stand = await bench.stands.get(settings=SETTINGS)
     with bench.tell.step("idle memory"):
         await asyncio.sleep(SETTLE_SECONDS)
-        idle = processes.pss(stand.services()) / MEGABYTE
-        each = {name: round(processes.pss(stand.service(name)) / MEGABYTE) for name in stand.stack.services}
-    note = ", ".join(f"{name} {size}" for name, size in each.items())
+        each = {name: processes.pss(stand.service(name)) / MEGABYTE for name in stand.stack.services}
+        each["their origin"] = processes.pss(stand.origin()) / MEGABYTE
+    idle, note = series(sum(each.values())), ", ".join(f"{name} {size:.0f}" for name, size in each.items())
     async with stand.person() as person, _straight_server() as straight:
         return [
-            Figure(9, "idle memory of the five services", "MB", series(idle), goal=at_most(400), note=note),
+            Figure(9, "idle memory of the five services", "MB", idle, goal=at_most(400), note=note),
             *await _uploads(bench, stand, person, straight),
         ]
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 from uuid import UUID, uuid4
 
 from chassis.database import create_sessions
+from chassis.fork_client import Ended
 from chassis.local_files import LocalFiles
 from contracts.chunks_file import Chunk, parse_chunks
 from contracts.envelope import Envelope
@@ -23,7 +24,6 @@ from contracts.objects import About, about_key, chunks_key, document_prefix, raw
 from ingest.extracting import extract
 from ingest.extraction import Extraction
 from ingest.main import stage_of, works
-from ingest.nursery_process import Ended
 from ingest.readers import Readers
 from ingest.reading import Engine
 from ingest.settings import IngestSettings

@@ -233,8 +233,9 @@ async def test_nothing_is_left_running_when_the_service_is_killed(readers: Reade
     """The orders end: that is all that a nursery sees of a service that was killed."""
     reading = asyncio.create_task(readers.extract(slow(extraction)))
     reader, nursery = await the_reader(readers), await readers._ready_nursery()
-    assert nursery._process.stdin is not None
-    nursery._process.stdin.close()
+    orders = nursery._client._process.stdin
+    assert orders is not None
+    orders.close()
 
     with pytest.raises(Transient):
         await reading

@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from docqa import ports, probing
 from docqa.data_folder import RunningStack
+from docqa.embedded.failures import PreloadedUnavailable
 from docqa.failing import DataFolderUnusable, NotRunning, PortInUse, ServiceFailed
 from docqa.stack import Stack
 
@@ -59,6 +60,11 @@ async def until(holds: Callable[[], Awaitable[bool] | bool], within: float = 20)
             except ConnectionError:
                 pass
             await asyncio.sleep(0.02)
+
+
+def proc(pid: int, name: str) -> str:
+    """What the kernel tells of a process."""
+    return Path(f"/proc/{pid}/{name}").read_bytes().decode()
 
 
 def plain(url: str) -> str:
@@ -137,6 +143,38 @@ async def test_a_service_that_is_killed_is_started_again(light, data: Path) -> N
         await until(another)
         await stack.becomes_ready("qa")
     assert heard.notices[0].startswith("qa ended by signal 9; it is started again in 0.5 s")
+
+
+async def test_services_are_forked_from_one_process_that_knows_no_secret(light, data: Path) -> None:
+    async with Stack(data, user=light | {"DOCQA_OPENAI_API_KEY": "canary"}) as stack:
+        pids = [(await told(service.url))["PID"] for service in stack.services.values()]
+        (parent,) = {int(proc(pid, "stat").rpartition(")")[2].split()[1]) for pid in pids}
+        assert "docqa.embedded.preloaded" in proc(parent, "cmdline")
+        assert "DOCQA" not in proc(parent, "environ")
+        assert [proc(pid, "cmdline").rstrip("\0") for pid in pids] == [
+            f"docqa {name} ({name}.main)" for name in stack.services
+        ]
+
+
+async def test_when_the_process_they_are_forked_from_dies_all_of_them_come_back(light, data: Path) -> None:
+    async with Stack(data, user=light) as stack:
+        before = {name: (await told(service.url))["PID"] for name, service in stack.services.items()}
+        os.kill(int(proc(before["qa"], "stat").rpartition(")")[2].split()[1]), signal.SIGKILL)
+
+        async def all_anew() -> bool:
+            return all([(await told(service.url))["PID"] != before[name] for name, service in stack.services.items()])
+
+        await until(all_anew)
+
+
+async def test_shared_libraries_that_cannot_be_loaded_are_told_of(light, data: Path, left_running: Left) -> None:
+    broken = data.parent / "broken"
+    broken.mkdir()
+    (broken / "uvloop.py").write_text("raise ImportError('uvloop was built for another Python')", "utf-8")
+    with pytest.raises(PreloadedUnavailable, match=r"forked from ended .*preloaded\.log"):
+        await Stack(data, user=light | {"PYTHONPATH": f"{broken}:{light['PYTHONPATH']}"}).start()
+    assert "another Python" in (data / "logs" / "preloaded.log").read_text("utf-8")
+    assert left_running() == []
 
 
 async def test_what_a_killed_service_had_started_goes_with_it(light, data: Path, left_running: Left) -> None:

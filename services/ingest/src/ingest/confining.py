@@ -1,27 +1,16 @@
-"""What a process that reads somebody's document may not do: outlive us, or take more than its share."""
+"""What a process that reads somebody's document may not do: take more than its share."""
 
-import ctypes
 import os
 import resource
 import signal
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from ingest.limits import Limits
 
-_PR_SET_PDEATHSIG = 1
 _LARGEST_FILE = 1 << 30
 """Bytes of one result. The chunks file of 60 million characters stays well below."""
 _OPEN_FILES = 64
-
-
-def die_with_parent(parent: int) -> None:
-    """Be killed by the kernel when `parent` ends, however it ends. Where there is no such call, pipes must do."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 def confine(limits: Limits) -> None:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from chassis.failures import Failure, Transient
+from chassis.fork_client import Ended
 
 from ingest.extraction import Extracted, Extraction
-from ingest.nursery_process import Ended, NurseryProcess
+from ingest.nursery_process import NurseryProcess
 from ingest.reading import PDF, Engine
 from ingest.verdicts import Refused, Verdict
 

@@ -15,6 +15,10 @@ LOOPBACK = "127.0.0.1"
 # a while ask less often, so that idling costs no more. A join after a leave waits nearly a session's timeout.
 EMBEDDED_BROKER = {"DOCQA_KAFKA_FETCH_MAX_WAIT_MS": "12", "DOCQA_KAFKA_SESSION_TIMEOUT_MS": "6000"}
 
+# For a process, whatever it is. glibc keeps an arena per thread and core, which doubles what an idle one holds.
+OF_PROCESS = {"LANGSMITH_TRACING": "false", "ANONYMIZED_TELEMETRY": "False", "MALLOC_ARENA_MAX": "2"}
+UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
+
 
 def of_user(folder: Path | None = None) -> dict[str, str]:
     """The process environment, and under it the `DOCQA_*` names of a `.env` in `folder` (the current one)."""
@@ -60,6 +64,12 @@ def public_host(user: Mapping[str, str]) -> str:
     return user.get(variable("gateway", "host")) or user.get("DOCQA_HOST") or LOOPBACK
 
 
+def of_all(user: Mapping[str, str]) -> dict[str, str]:
+    """What holds before it is known which service a process will be: nothing of docqa's own."""
+    others = {name: value for name, value in user.items() if value and not name.startswith(PREFIX)}
+    return {**OF_PROCESS, **others, **UNBUFFERED}
+
+
 def of_service(service: str, user: Mapping[str, str], addresses: Addresses) -> dict[str, str]:
     """The whole environment of a service's process. What the user set wins, except for who listens where."""
     defaults = {
@@ -67,10 +77,7 @@ def of_service(service: str, user: Mapping[str, str], addresses: Addresses) -> d
         "DOCQA_CHROMA_URL": addresses.chroma_url,
         "DOCQA_OBJECT_STORE": addresses.object_store,
         "DOCQA_OPERATOR_TOKEN": addresses.operator_token,
-        "LANGSMITH_TRACING": "false",
-        "ANONYMIZED_TELEMETRY": "False",
-        # glibc keeps an arena per thread and core, which doubles what an idle process holds.
-        "MALLOC_ARENA_MAX": "2",
+        **OF_PROCESS,
     }
     decided = {
         "DOCQA_AUTH_URL": addresses.url("auth"),
@@ -79,7 +86,7 @@ def of_service(service: str, user: Mapping[str, str], addresses: Addresses) -> d
         variable(service, "host"): public_host(user) if service == "gateway" else LOOPBACK,
         variable(service, "port"): str(addresses.ports[service]),
         variable(service, "database_url"): addresses.databases[service],
-        "PYTHONUNBUFFERED": "1",
+        **UNBUFFERED,
     }
     others = tuple(f"{PREFIX}{name.upper()}_" for name in SERVICES if name != service)
     mine = {name: value for name, value in user.items() if value and not name.startswith(others)}

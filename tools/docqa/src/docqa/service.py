@@ -1,14 +1,14 @@
 """One of the five services as a process: migrated, started, asked whether it is ready."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 
 from docqa import probing
-from docqa.embedded import children
+from docqa.embedded.children import Child
+from docqa.embedded.modules import Run, run_alone
 from docqa.failing import ServiceFailed
 
 # A first start compiles every module, and cold disks are slow.
@@ -24,16 +24,19 @@ LONGEST_LINE = 400  # a traceback in JSON is one line
 class Service:
     """`environment` is asked at every start, because addresses may have changed in between."""
 
-    def __init__(self, name: str, url: str, environment: Callable[[], Mapping[str, str]], *, log: Path) -> None:
+    def __init__(
+        self, name: str, url: str, environment: Callable[[], Mapping[str, str]], *, log: Path, run: Run = run_alone
+    ) -> None:
         self.name = name
         self.url = url
         self.log = log
         self._environment = environment
-        self.child: children.Child | None = None
+        self._run = run
+        self.child: Child | None = None
 
     async def migrate(self) -> None:
         """Brings its database to the schema of this release."""
-        child = self._run("migrate")
+        child = await self._start("migrate")
         try:
             code = await child.ended(MIGRATED_WITHIN)
         except TimeoutError:
@@ -46,7 +49,7 @@ class Service:
 
     async def start(self) -> None:
         """Starts the process; `becomes_ready` waits for it."""
-        self.child = self._run("main")
+        self.child = await self._start("main")
 
     async def becomes_ready(self, within: float) -> None:
         """Raises `ServiceFailed` with its last words if it ends instead, or takes longer than `within` seconds."""
@@ -71,15 +74,8 @@ class Service:
         if self.child is not None:
             await self.child.stop(patience=STOPPED_WITHIN)
 
-    def _run(self, module: str) -> children.Child:
-        # -P: a folder called `auth` where the command was typed must not be taken for ours.
-        return children.start(
-            self.name,
-            [sys.executable, "-P", "-m", f"{self.name}.{module}"],
-            environment=self._environment(),
-            folder=self.log.parent,
-            log=self.log,
-        )
+    async def _start(self, module: str) -> Child:
+        return await self._run(self.name, f"{self.name}.{module}", environment=self._environment(), log=self.log)
 
     def _failure(self, reason: str) -> ServiceFailed:
         return ServiceFailed(self.name, reason, log=self.log, last_words=last_words(self.log))

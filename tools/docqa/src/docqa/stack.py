@@ -8,6 +8,7 @@ import asyncio
 import os
 import secrets
 import signal
+import sys
 from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from docqa import environment, ports
 from docqa.data_folder import DataFolder, RunningStack
 from docqa.embedded.broker import BrokerProcess
 from docqa.embedded.chroma import EmbeddedChroma
+from docqa.embedded.modules import Preloaded, run_alone
 from docqa.embedded.postgres import EmbeddedPostgres
 from docqa.failing import PlainError
 from docqa.migrated import Migrated
@@ -55,6 +57,7 @@ class Stack:
         self.postgres: EmbeddedPostgres | None = None
         self.broker: BrokerProcess | None = None
         self.chroma: EmbeddedChroma | None = None
+        self.preloaded: Preloaded | None = None
         self.services: dict[str, Service] = {}
 
     @property
@@ -82,7 +85,8 @@ class Stack:
         try:
             await _each(service.stop() for name, service in self.services.items() if name == "gateway")
             await _each(service.stop() for name, service in self.services.items() if name != "gateway")
-            await _each(part.stop() for part in (self.broker, self.chroma, self.postgres) if part is not None)
+            stores = (self.preloaded, self.broker, self.chroma, self.postgres)
+            await _each(part.stop() for part in stores if part is not None)
         finally:
             self.kill()
 
@@ -91,6 +95,8 @@ class Stack:
         for part in (*self.services.values(), self.broker, self.chroma, self.postgres):
             if part is not None and part.child is not None:
                 part.child.kill()
+        if self.preloaded is not None:
+            self.preloaded.kill()
         if self._folder is not None:
             self._folder.close()
 
@@ -128,8 +134,12 @@ class Stack:
             object_store=folder.objects.as_uri(),
             operator_token=self._user.get("DOCQA_OPERATOR_TOKEN") or secrets.token_hex(32),
         )
+        if sys.platform == "linux":  # elsewhere not every library outlives a fork
+            self.preloaded = Preloaded(environment.of_all(self._user), log=folder.log("preloaded"))
         self.services = {name: self._service(name, folder) for name in environment.SERVICES}
-        await _together(self._start_postgres(folder), self._start_broker(folder), self._start_chroma(folder))
+        await _together(
+            self._start_postgres(folder), self._start_broker(folder), self._start_chroma(folder), self._preload()
+        )
         await _together(*(self._start_service(self.services[name]) for name in BEHIND))
         ports.check_public(host, port)
         await self._start_service(self.services["gateway"])
@@ -150,7 +160,12 @@ class Stack:
             self.addresses.url(name),
             lambda: environment.of_service(name, self._user, self.addresses),
             log=folder.log(name),
+            run=run_alone if self.preloaded is None else self.preloaded.run,
         )
+
+    async def _preload(self) -> None:
+        if self.preloaded is not None:
+            await self.preloaded.start()
 
     async def _start_postgres(self, folder: DataFolder) -> None:
         given = {name: environment.given_database(name, self._user) for name in environment.SERVICES}

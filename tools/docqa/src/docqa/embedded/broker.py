@@ -134,7 +134,7 @@ class BrokerProcess:
         )
         self.bootstrap_servers = await self._announced(self.child)
 
-    async def _announced(self, child: children.Child) -> str:
+    async def _announced(self, child: children.Spawned) -> str:
         os.set_blocking(child.stdout, False)
         heard = b""
         try:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,20 +15,59 @@ from docqa.embedded import spawn
 POLL = 0.02  # seconds between two looks where nothing tells us
 
 
-class Child:
-    """A program started by `start`; its process group goes with it.
+class Child(ABC):
+    """A program that was started for us; its process group goes with it."""
+
+    def __init__(self, name: str, pid: int) -> None:
+        self.name = name
+        self.pid = pid
+
+    @property
+    @abstractmethod
+    def exit_code(self) -> int | None:
+        """None while it runs; minus the signal's number if a signal ended it."""
+
+    @property
+    def running(self) -> bool:
+        return self.exit_code is None
+
+    @abstractmethod
+    def send(self, number: signal.Signals) -> None:
+        """Harmless when it has ended."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """Ends it and everything in its process group at once. Harmless when it has ended."""
+
+    async def ended(self, timeout: float | None = None) -> int:
+        """Waits for its end and gives the exit code; `TimeoutError` if it takes longer than `timeout` seconds."""
+        async with asyncio.timeout(timeout):
+            return await self._ended()
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM, *, patience: float = 10) -> int:
+        """Asks it to end, and insists after `patience` seconds. Returns the exit code."""
+        self.send(number)
+        self.send(signal.SIGCONT)  # a stopped process hears nothing
+        try:
+            return await self.ended(patience)
+        except TimeoutError:
+            self.kill()
+            return await self.ended()
+
+    @abstractmethod
+    async def _ended(self) -> int: ...
+
+
+class Spawned(Child):
+    """A program started by `start`.
 
     Must be started from a thread that lives as long as the child shall (the main thread): the kernel ties a child's
     life to the thread that started it, not to the process.
     """
 
     def __init__(self, name: str, process: "subprocess.Popen[bytes]") -> None:
-        self.name = name
+        super().__init__(name, process.pid)
         self._process = process
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     @property
     def stdout(self) -> int:
@@ -37,41 +77,23 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; minus the signal's number if a signal ended it."""
         if self._process.returncode is None and _has_ended(self.pid):
             self._sweep()
         return self._process.returncode
-
-    @property
-    def running(self) -> bool:
-        return self.exit_code is None
 
     def send(self, number: signal.Signals) -> None:
         if self.running:
             self._process.send_signal(number)
 
-    async def ended(self, timeout: float | None = None) -> int:
-        """Waits for its end and gives the exit code; `TimeoutError` if it takes longer than `timeout` seconds."""
-        async with asyncio.timeout(timeout):
-            while True:
-                if (code := self.exit_code) is not None:
-                    return code
-                await _end_of(self.pid)
-
-    async def stop(self, number: signal.Signals = signal.SIGTERM, *, patience: float = 10) -> int:
-        """Asks it to end, and insists after `patience` seconds. Returns the exit code."""
-        self.send(number)
-        self.send(signal.SIGCONT)  # a stopped process hears nothing
-        try:
-            return await self.ended(patience)
-        except TimeoutError:
-            return self.kill()
-
-    def kill(self) -> int:
-        """Ends it and everything in its process group at once. Harmless when it has ended."""
+    def kill(self) -> None:
         if self._process.returncode is None:
             self._sweep()
-        return self._process.returncode
+
+    async def _ended(self) -> int:
+        while True:
+            if (code := self.exit_code) is not None:
+                return code
+            await _end_of(self.pid)
 
     def _sweep(self) -> None:
         # Before the process is reaped: until then nobody else can have its number, which names the group as well.
@@ -111,7 +133,7 @@ def start(
     piped: bool = False,
     as_somebody: bool = False,
     when_parent_dies: signal.Signals = signal.SIGKILL,
-) -> Child:
+) -> Spawned:
     """Starts `command` (its first word an absolute path) in a session of its own.
 
     `log` takes its output (appended); `piped` leaves the output to be read from `Child.stdout` and only errors to the
@@ -141,4 +163,4 @@ def start(
     finally:
         if log:
             os.close(output)
-    return Child(name, process)
+    return Spawned(name, process)

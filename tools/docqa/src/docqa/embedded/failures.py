@@ -26,3 +26,7 @@ class BrokerUnavailable(EmbeddedUnavailable):
 
 class ChromaUnavailable(EmbeddedUnavailable):
     part = "The embedded Chroma"
+
+
+class PreloadedUnavailable(EmbeddedUnavailable):
+    part = "The services"
