@@ -24,6 +24,8 @@ class Behaviour:
     status: int | None = None
     retry_after: str | None = None
     fault: Fault | None = None
+    packs: bool = True
+    """Gives vectors in base64 if asked to; some servers do not."""
     answer: str = "The first passage says so [1]."
     pieces: int = 4
 

@@ -79,6 +79,11 @@ class HttpStub:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def connections(self) -> int:
+        """That are open now."""
+        return len(self._connections)
+
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join(10)

@@ -41,6 +41,11 @@ class ProviderStub:
     def url(self) -> str:
         return self._server.url
 
+    @property
+    def connections(self) -> int:
+        """That are open now."""
+        return self._server.connections
+
     def reset(self) -> None:
         self.embeddings.reset()
         self.chat.reset()
@@ -122,7 +127,7 @@ class OpenAIStub(ProviderStub):
             vectors = self._vectors(
                 texts, script, behaviour, asked.get("dimensions") or OWN_DIMENSIONS.get(asked["model"])
             )
-            packed = asked.get("encoding_format") == "base64"
+            packed = behaviour.packs and asked.get("encoding_format") == "base64"
             data = [
                 {"object": "embedding", "index": place, "embedding": _pack(vector) if packed else vector.tolist()}
                 for place, vector in enumerate(vectors)

@@ -47,6 +47,16 @@ async def test_the_whole_conversation_is_sent_and_nothing_in_it_is_a_template(re
         assert message.content in prompt
 
 
+async def test_no_environment_sends_questions_to_another_than_the_provider(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGSMITH_GATEWAY", "http://127.0.0.1:1")
+    monkeypatch.setenv("OPENAI_BASE_URL", remote.stub.base_url)
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", remote.stub.base_url)
+    await ask(open_chat(remote.settings(**{f"{remote.key_name}_base_url": None})))
+    assert remote.stub.chat.seen.calls == 1
+
+
 async def test_the_first_piece_is_there_before_the_last_is_written(remote: Remote) -> None:
     remote.stub.chat.usual = Behaviour(between=0.2, pieces=4)
     clock = asyncio.get_running_loop().time

@@ -1,6 +1,8 @@
 """Embeddings over real HTTP, from an OpenAI-compatible and a Gemini-compatible server."""
 
 import asyncio
+from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ from chassis.failures import Failure, Misconfigured, Permanent, Transient
 from models.embeddings import open_embeddings
 from models.settings import ModelSettings
 
-from libs.models.tests.providers import Remote
+from libs.models.tests.providers import Remote, openai
 from tests.stubs.behaviour import Behaviour
+from tests.stubs.providers import OpenAIStub
 from tests.stubs.vectors import vector_of
 
 TEXTS = [f"fact number {number} about herons" for number in range(10)]
@@ -32,6 +35,24 @@ async def test_texts_are_spread_over_calls_and_never_more_calls_than_allowed(rem
     assert len(vectors) == 10
     assert seen.texts_per_call == [2] * 5
     assert seen.most_in_flight == 3
+
+
+async def test_a_server_that_packs_no_vectors_is_understood(openai_stub: OpenAIStub) -> None:
+    openai_stub.embeddings.usual = Behaviour(packs=False)
+    model = open_embeddings(openai(openai_stub).settings())
+    vectors = await model.embed_texts(TEXTS)
+    assert np.allclose(vectors, [vector_of(text, model.dimension) for text in TEXTS], atol=1e-6)
+
+
+async def test_closing_keeps_no_connection(remote: Remote) -> None:
+    with closing(type(remote.stub)()) as stub:
+        model = open_embeddings(replace(remote, stub=stub).settings())
+        await model.embed_question("herons")
+        assert stub.connections == 1, "kept for the next call"
+        await model.close()
+        async with asyncio.timeout(5):
+            while stub.connections:  # noqa: ASYNC110 - it is another thread that sees them go
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,9 @@ def create_app(
     app.state.settings = settings
     app.state.answers = answers
     app.state.stopping = asyncio.Event()
-    app.include_router(_operations({} if readiness is None else readiness, {} if liveness is None else liveness))
     for router in routers:
         app.include_router(router)
+    app.include_router(_operations({} if readiness is None else readiness, {} if liveness is None else liveness))
     telemetry.observe_app(app, settings)
     return app
 

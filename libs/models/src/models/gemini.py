@@ -49,6 +49,12 @@ def open_chat(settings: ModelSettings, model: str) -> "ChatGoogleGenerativeAI":
     )
 
 
+async def close(model: "GoogleGenerativeAIEmbeddings | ChatGoogleGenerativeAI") -> None:
+    """Close the model's connections."""
+    if model.client is not None:
+        await model.client.aio.aclose()
+
+
 def failure(error: Exception, time_limit: float) -> Failure:
     """What an error of LangChain's, Google's or httpx's means."""
     import httpx

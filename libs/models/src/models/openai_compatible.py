@@ -14,9 +14,12 @@ CONNECTIONS = 100
 IDLE_SECONDS = 60.0
 """For which a connection is kept: opening one to a provider takes as long as a short answer."""
 
+HELD_BY_THE_CLIENT = SecretStr("held by the client")
+"""What LangChain gets for a key: it calls nobody itself, and asks more of a client if the key is one of LangSmith's."""
+
 if TYPE_CHECKING:
-    from httpx2 import AsyncClient
     from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+    from openai import AsyncOpenAI
 
 
 def open_embeddings(settings: ModelSettings, model: str, dimensions: int | None) -> "OpenAIEmbeddings":
@@ -25,14 +28,15 @@ def open_embeddings(settings: ModelSettings, model: str, dimensions: int | None)
     keep_to_ourselves()
     from langchain_openai import OpenAIEmbeddings
 
+    from models.openai_calls import EmbeddingCalls
+
+    calls = EmbeddingCalls(_client(settings, key))
     return OpenAIEmbeddings(
         model=model,
         dimensions=dimensions,
-        openai_api_key=key,
-        openai_api_base=settings.openai_base_url,
-        max_retries=0,
-        request_timeout=settings.provider_timeout,
-        http_async_client=_client(),
+        openai_api_key=HELD_BY_THE_CLIENT,
+        client=calls,
+        async_client=calls,
         chunk_size=settings.provider_texts_per_call,
         # True would fetch tiktoken's tables from the network, and send tokens where many servers want text.
         check_embedding_ctx_length=False,
@@ -44,17 +48,23 @@ def open_chat(settings: ModelSettings, model: str) -> "ChatOpenAI":
     keep_to_ourselves()
     from langchain_openai import ChatOpenAI
 
+    from models.openai_calls import ChatCalls
+
+    calls = ChatCalls(_client(settings, key))
     return ChatOpenAI(
         model=model,
-        api_key=key,
-        base_url=settings.openai_base_url,
-        max_retries=0,
-        timeout=settings.provider_timeout,
-        http_async_client=_client(),
+        api_key=HELD_BY_THE_CLIENT,
+        client=calls,
+        async_client=calls,
         stream_chunk_timeout=None,  # ours is around it
         stream_usage=True,
         use_responses_api=False,
     )
+
+
+async def close(model: "OpenAIEmbeddings | ChatOpenAI") -> None:
+    """Close the model's connections."""
+    await model.async_client.aclose()
 
 
 def failure(error: Exception, time_limit: float) -> Failure:
@@ -72,12 +82,18 @@ def failure(error: Exception, time_limit: float) -> Failure:
     return bad_answer(type(error).__name__)
 
 
-def _client() -> "AsyncClient":
-    """One for each model: the library's own would be shared by all of the process, whatever their loop."""
+def _client(settings: ModelSettings, key: SecretStr) -> "AsyncOpenAI":
+    """One for each model: a connection belongs to a loop, and the library's own client to all of the process."""
     from httpx2 import Limits
-    from openai import DefaultAioHttpClient
+    from openai import AsyncOpenAI, DefaultAioHttpClient
 
-    return DefaultAioHttpClient(limits=Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS))
+    return AsyncOpenAI(
+        api_key=key.get_secret_value(),
+        base_url=settings.openai_base_url,
+        timeout=settings.provider_timeout,
+        max_retries=0,
+        http_client=DefaultAioHttpClient(limits=Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS)),
+    )
 
 
 def _key(settings: ModelSettings) -> SecretStr:

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from chassis.leaving_out import leaving_out
@@ -14,8 +14,9 @@ T = TypeVar("T")
 class OnFirstUse(Generic[T]):
     """Something opened once, when it is first needed; a failure to open it is raised, and tried again next time."""
 
-    def __init__(self, open_it: Callable[[], T]) -> None:
+    def __init__(self, open_it: Callable[[], T], close_it: Callable[[T], Awaitable[None]]) -> None:
         self._open = open_it
+        self._close = close_it
         self._opening = asyncio.Lock()
         self._opened: T | None = None
 
@@ -28,10 +29,9 @@ class OnFirstUse(Generic[T]):
         return self._opened
 
     async def close(self) -> None:
-        """Close what is open of the HTTP client that was given to it; Google's classes show none."""
-        client = getattr(self._opened, "http_async_client", None)
-        if client is not None:
-            await client.aclose()
+        """Close the connections that are kept, if there are any."""
+        if self._opened is not None:
+            await self._close(self._opened)
 
     def _load(self) -> T:
         with leaving_out("rich", "pygments"):  # httpx would load them for a terminal
@@ -40,5 +40,5 @@ class OnFirstUse(Generic[T]):
 
 def keep_to_ourselves() -> None:
     """Documents and questions go to the provider and to nobody else, whatever the environment says of LangSmith."""
-    os.environ["LANGSMITH_TRACING"] = "false"
-    os.environ["LANGCHAIN_TRACING_V2"] = "false"
+    for name in ("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "LANGSMITH_GATEWAY"):
+        os.environ[name] = "false"

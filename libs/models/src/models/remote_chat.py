@@ -33,7 +33,7 @@ class RemoteChat:
         self._time_limit = settings.chat_time_limit
         self._provider, _, model = self.name.partition(":")
         provider = PROVIDERS[self._provider]
-        self._model: OnFirstUse[BaseChatModel] = OnFirstUse(lambda: provider.open_chat(settings, model))
+        self._model: OnFirstUse[BaseChatModel] = OnFirstUse(lambda: provider.open_chat(settings, model), provider.close)
         self._caller = Caller(
             provider=self._provider,
             operation="chat",

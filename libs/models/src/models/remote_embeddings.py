@@ -33,7 +33,7 @@ class RemoteEmbeddings:
         own = KNOWN.get(self.name)
         dimensions = known.dimension if own is not None and own.dimension != known.dimension else None
         self._model: OnFirstUse[LangChainEmbeddings] = OnFirstUse(
-            lambda: provider.open_embeddings(settings, model, dimensions)
+            lambda: provider.open_embeddings(settings, model, dimensions), provider.close
         )
         self._caller = Caller(
             provider=kind,

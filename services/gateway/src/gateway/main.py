@@ -47,13 +47,13 @@ from gateway.streaming import Stream
 from gateway.subscribers import subscriptions
 from gateway.upload import Upload
 
-ROUTERS = (
+ROUTERS = (  # what is asked often comes first: a request is held against every route before its own
+    question_routes.router,
+    document_routes.router,
+    document_routes.open_router,
     account_routes.open_router,
     account_routes.router,
     account_routes.well_known,
-    document_routes.router,
-    document_routes.open_router,
-    question_routes.router,
     reference.router,
 )
 

@@ -114,12 +114,14 @@ def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
 def _described(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title="docqa", version=VERSION, summary="Questions to your documents.", description=_DESCRIPTION,
-        routes=app.routes,
+        routes=app.routes, tags=[{"name": name} for name in _IN_READING_ORDER],
     )  # fmt: skip
     _, forwarded = models_json_schema([(model, "validation") for model in _READ_BY_OTHERS], ref_template=REF)
     document["components"]["schemas"].update(forwarded["$defs"])
     return document
 
+
+_IN_READING_ORDER = ("Accounts", "Documents", "Questions", "About")
 
 _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'"
 
