@@ -34,21 +34,22 @@ def _route(model: type[Any] | None, status: int, *refusals: int) -> dict[str, An
     return {"status_code": status, "response_class": Response, "responses": {**given, **problems(*refusals)}}
 
 
-@open_router.post("/signup", openapi_extra=json_body(SignupRequest), summary="Sign up", **_route(Tokens, 201, 409))
-@open_router.post("/login", openapi_extra=json_body(LoginRequest), summary="Log in", **_route(Tokens, 200, 401, 429))
-@open_router.post("/token", openapi_extra=PASSWORD_FORM, summary="Log in by form", **_route(Tokens, 200, 401, 429))
-@open_router.post("/refresh", openapi_extra=json_body(RefreshRequest), summary="Refresh", **_route(Tokens, 200, 401))
+# From the last to the first: so decorators are applied, and so the reference shows them.
 @open_router.post("/logout", openapi_extra=json_body(RefreshRequest), summary="Log out", **_route(None, 204))
+@open_router.post("/refresh", openapi_extra=json_body(RefreshRequest), summary="Refresh", **_route(Tokens, 200, 401))
+@open_router.post("/token", openapi_extra=PASSWORD_FORM, summary="Log in by form", **_route(Tokens, 200, 401, 429))
+@open_router.post("/login", openapi_extra=json_body(LoginRequest), summary="Log in", **_route(Tokens, 200, 401, 429))
+@open_router.post("/signup", openapi_extra=json_body(SignupRequest), summary="Sign up", **_route(Tokens, 201, 409))
 async def without_login(request: Request, parts: PartsDep) -> Response:
     """Answered by auth."""
     return await parts.auth(onward(request, body=await body_of(request)))
 
 
-@router.get("/me", summary="Show the account", **_route(User, 200))
+@router.get("/keys", summary="List API keys", **_route(ApiKeys, 200))
 @router.post(
     "/keys", openapi_extra=json_body(CreateKeyRequest), summary="Make an API key", **_route(NewApiKey, 201, 429)
 )
-@router.get("/keys", summary="List API keys", **_route(ApiKeys, 200))
+@router.get("/me", summary="Show the account", **_route(User, 200))
 async def with_login(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     """Answered by auth."""
     return await parts.auth(onward(request, caller=caller, body=await body_of(request)))
