@@ -80,6 +80,7 @@ def create_app(
     app.state.stopping = asyncio.Event()
     for router in routers:
         app.include_router(router)
+    # Last, for a request is held against every route before its own.
     app.include_router(_operations({} if readiness is None else readiness, {} if liveness is None else liveness))
     telemetry.observe_app(app, settings)
     return app
