@@ -1,6 +1,7 @@
 """What is in the logs, and what never is: canaries in every place where people's data pass."""
 
 import asyncio
+import errno
 import io
 import json
 import logging
@@ -229,6 +230,25 @@ def test_libraries_that_chatter_are_heard_only_when_they_warn(lines: Callable[[]
     logging.getLogger("aiokafka.consumer").debug("fetching")
 
     assert lines() == []
+
+
+class FullDisk(io.StringIO):
+    tries = 0
+
+    def write(self, text: str) -> int:
+        self.tries += 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.usefixtures("lines")
+def test_a_line_that_cannot_be_written_is_lost_and_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = FullDisk()
+    monkeypatch.setattr(sys, "stdout", full)
+    logs.configure("some")
+
+    structlog.get_logger().info("stored")
+
+    assert full.tries == 1
 
 
 router = APIRouter()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 from docqa.embedded import broker, children, chroma, postgres, postmaster, sockets
 from docqa.embedded.broker import BrokerProcess
@@ -209,6 +210,20 @@ async def test_chroma_answers_and_keeps_its_folder(folder: Path) -> None:
     assert server.url.startswith("http://127.0.0.1:")
     await server.stop()
     assert (folder / "chroma.sqlite3").exists()
+
+
+async def test_chroma_does_not_tell_of_each_request(folder: Path, tmp_path: Path) -> None:
+    log = tmp_path / "chroma.log"
+    server = EmbeddedChroma(folder, log=log)
+    await server.start()
+    collections = f"{server.url}/api/v2/tenants/default_tenant/databases/default_database/collections"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for name in ("one", "two"):
+            (await client.post(collections, json={"name": f"shard-{name}"})).raise_for_status()
+            (await client.get(collections)).raise_for_status()
+    await server.stop()
+
+    assert "/collections" not in log.read_text("utf-8")
 
 
 async def test_chroma_on_a_port_in_use_points_to_its_log(folder: Path, api: Any) -> None:

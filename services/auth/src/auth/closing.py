@@ -17,7 +17,7 @@ from auth.proving import Prove
 from auth.repository import lock_user, user_by_id
 from auth.tables import AccountDeletionRow, ApiKeyRow, RefreshFamilyRow, RefreshTokenRow, Row, UserRow
 
-log = structlog.get_logger()
+log = structlog.stdlib.get_logger(__name__)
 
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=1)

@@ -12,7 +12,7 @@ from auth.repository import Person, end_family, user_by_id
 from auth.signing import SigningKey
 from auth.tables import RefreshFamilyRow, RefreshTokenRow
 
-log = structlog.get_logger()
+log = structlog.stdlib.get_logger(__name__)
 
 
 class Refresh:
