@@ -33,8 +33,8 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[st
     root = logging.getLogger()
     handlers, level, hook = root.handlers, root.level, sys.excepthook
     monkeypatch.setattr(sys, "stdout", out)
-    structlog.reset_defaults()
     logs.configure("some", "debug")
+    structlog.configure(cache_logger_on_first_use=False)  # modules' loggers are the next test's as well
 
     def read() -> list[dict[str, Any]]:
         assert CANARY not in out.getvalue()
