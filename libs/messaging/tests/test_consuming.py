@@ -129,15 +129,24 @@ async def test_what_has_been_fetched_already_is_handled_together(
 
 
 class Fetched(TolerantConsumer):
-    """A consumer that gives what it is told to have fetched, and then what it is told to raise, or nothing."""
+    """A consumer that gives what it is told to have fetched, and then what it is told to raise, or nothing.
 
-    def __init__(self, offsets: Sequence[int], *, then: Exception | None = None) -> None:
+    Every record has a subject of its own, but for those that are told to be about the same one.
+    """
+
+    def __init__(
+        self, offsets: Sequence[int], *, then: Exception | None = None, same: bool = False, wait_ms: int = 500
+    ) -> None:
         self.offsets = list(offsets)
         self.then = then
+        self.same = same
+        self._fetch_max_wait_ms = wait_ms
 
     async def getone(self, *_: Any) -> "ConsumerRecord[Any, Any]":
         if self.offsets:
-            return ConsumerRecord("documents", 0, self.offsets.pop(0), 0, 0, None, None, None, -1, -1, ())
+            offset = self.offsets.pop(0)
+            key = b"k" if self.same else b"%d" % offset
+            return ConsumerRecord("documents", 0, offset, 0, 0, key, None, None, -1, -1, ())
         if self.then is not None:
             raise self.then
         await asyncio.Event().wait()
@@ -154,6 +163,40 @@ async def test_what_is_found_is_handed_on_whatever_comes_after_it(then: Exceptio
     for expected in ([0, 1, 2], [3, 4]):
         found = await consumer.getmany(max_records=3)
         assert [record.offset for record in found[place]] == expected
+
+
+@pytest.mark.parametrize(
+    ("consumer", "gathers"),
+    [
+        (Fetched(range(6)), True),
+        (Fetched(range(4)), False),
+        (Fetched(range(6), same=True), False),
+        (Fetched(range(6), wait_ms=12), False),
+    ],
+    ids=["many subjects", "few", "many of one", "a broker that is asked often"],
+)
+async def test_in_a_flood_what_comes_meanwhile_is_taken_together(
+    consumer: Fetched, gathers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tolerant_consumer, "FLOOD_SECONDS", 60)
+    await consumer.getmany(max_records=20)
+    consumer.offsets = [6]
+    asyncio.get_running_loop().call_later(tolerant_consumer.GATHER_SECONDS / 4, consumer.offsets.append, 7)
+
+    (found,) = (await consumer.getmany(max_records=20)).values()
+
+    assert [record.offset for record in found] == ([6, 7] if gathers else [6])
+
+
+async def test_after_a_flood_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tolerant_consumer, "FLOOD_SECONDS", 0)
+    monkeypatch.setattr(tolerant_consumer, "GATHER_SECONDS", 3600)
+    consumer = Fetched(range(6))
+    await consumer.getmany()
+    consumer.offsets = [6]
+
+    async with asyncio.timeout(5):
+        assert await consumer.getmany()
 
 
 async def test_what_was_not_acknowledged_is_heard_again(

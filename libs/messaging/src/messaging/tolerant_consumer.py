@@ -20,6 +20,10 @@ BRISK_SECONDS = 2.0  # after a record; the next ones are likely to follow
 CALM = 8  # times the usual wait, when nothing does
 CALM_MS = 100
 
+MANY = 5  # subjects at once: more are on their way
+FLOOD_SECONDS = 0.15  # since there were that many
+GATHER_SECONDS = 0.02  # in which more come together, during a flood
+
 T = TypeVar("T")
 
 log = structlog.stdlib.get_logger(__name__)
@@ -33,8 +37,12 @@ class TolerantConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
     Where nothing happens it asks less often: a broker that does not answer a waiting fetch when a record comes (the
     embedded one) is asked every few milliseconds, and one that does (Apache Kafka) is left with its long wait anyway.
+
+    Where much happens it takes what has come now and then: a broker that answers at once would hand out a flood in
+    twos and threes. One that is asked every few milliseconds gathers by that.
     """
 
+    _flooded_until = 0.0
     _calming: asyncio.TimerHandle | None = None
     _failed_at: tuple[TopicPartition, int] | None = None
 
@@ -68,11 +76,16 @@ class TolerantConsumer(AIOKafkaConsumer):  # type: ignore[misc]
     ) -> "dict[TopicPartition, list[ConsumerRecord[Any, Any]]]":
         """One record, waited for as long as it takes, and what has been fetched with it: `max_records` at most."""
         del timeout_ms
+        clock = asyncio.get_running_loop().time
+        if clock() < self._flooded_until:
+            await asyncio.sleep(GATHER_SECONDS)
         found = [await self.getone(*partitions)]
         # What is wrong with the next ones is met again; raised here, it would lose those that are found.
         with contextlib.suppress(Exception):
             while len(found) != max_records and (record := _at_once(self.getone(*partitions))) is not None:
                 found.append(record)
+        if self._fetch_max_wait_ms > CALM_MS and len({record.key for record in found}) >= MANY:
+            self._flooded_until = clock() + FLOOD_SECONDS
         by_place: dict[TopicPartition, list[ConsumerRecord[Any, Any]]] = {}
         for record in found:
             by_place.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
