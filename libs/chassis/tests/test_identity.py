@@ -13,7 +13,7 @@ import jwt
 import pytest
 from chassis import identity, remote_keys
 from chassis.http import HttpClient
-from chassis.identity import CallerDep, GivenKeys, TokenVerifier
+from chassis.identity import CallerDep, TokenVerifier
 from chassis.problems import ProblemError
 from chassis.remote_keys import RemoteKeys, parse_jwks
 from chassis.settings import ServiceSettings
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fastapi import APIRouter
 
 from tests.stubs.http import HttpStub, Reply, Request
+from tests.stubs.keys import GivenKeys
 
 USER = UUID("019a1111-2222-7333-8444-555566667777")
 KEY = Ed25519PrivateKey.generate()

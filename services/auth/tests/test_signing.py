@@ -14,11 +14,13 @@ from auth.settings import AuthSettings
 from auth.signing import KeyRing, read_keys, rotate
 from auth.tables import SigningKeyRow
 from chassis.database import Sessions
-from chassis.identity import GivenKeys, TokenVerifier
+from chassis.identity import TokenVerifier
 from chassis.remote_keys import parse_jwks
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select, text
+
+from tests.stubs.keys import GivenKeys
 
 SIGNS_FOR = timedelta(days=30)
 LONGEST_TOKEN = timedelta(minutes=15)

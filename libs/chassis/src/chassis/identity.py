@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol
@@ -51,16 +50,6 @@ class KeySource(Protocol):
     """The public keys by their id; a different set each time it is asked is fine."""
 
     async def key(self, kid: str) -> jwt.PyJWK | None: ...
-
-
-class GivenKeys:
-    """Keys that are known beforehand."""
-
-    def __init__(self, keys: Mapping[str, jwt.PyJWK]) -> None:
-        self._keys = keys
-
-    async def key(self, kid: str) -> jwt.PyJWK | None:
-        return self._keys.get(kid)
 
 
 @dataclass(frozen=True, slots=True)
