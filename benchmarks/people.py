@@ -99,10 +99,19 @@ class Person:
         return await self.until_ready(await self.uploads(*files)) - began
 
     async def deletes(self, documents: Sequence[str]) -> None:
-        """Asks for them to be erased; does not wait for it."""
-        for start in range(0, len(documents), 100):
-            ids = list(documents[start : start + 100])
-            (await self.http.post("/api/docs/delete", json={"ids": ids})).raise_for_status()
+        """Returns when they are erased everywhere."""
+        answer = await self.http.post("/api/docs/delete", json={"ids": list(documents)})
+        receipts = [item["deletion_id"] for item in answer.raise_for_status().json()["items"]]
+        async with asyncio.timeout(PATIENCE):
+            for receipt in receipts:
+                await self._erased(receipt)
+
+    async def _erased(self, receipt: str) -> None:
+        while True:
+            told = (await self.http.get(f"/api/deletions/{receipt}")).raise_for_status().json()
+            if told["completed_at"] is not None:
+                return
+            await asyncio.sleep(0.05)
 
     async def asks(self, question: str) -> float:
         """Seconds until the whole answer was there."""
