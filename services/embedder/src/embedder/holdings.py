@@ -1,6 +1,6 @@
 """What the embedder holds of a document: its runs, its embeddings, and its vectors in every index there is."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from chassis.database import Sessions
@@ -9,8 +9,9 @@ from messaging.fences import Fence
 from sqlalchemy.ext.asyncio import AsyncSession
 from stages.holdings import Holdings
 
-from embedder import indexes, repository
+from embedder import indexes, lingering, repository
 from embedder.indexes import BUILDING, IndexSpec
+from embedder.repository import Erased
 from embedder.shards import Shards
 from embedder.workers import Rebuild
 
@@ -30,7 +31,7 @@ class EmbeddedDocuments(Holdings):
         return sum([await self._shards.erase_document(index, owner, document) for index in await self._indexes()])
 
     async def erase(self, session: AsyncSession, document: UUID, *, outside: int) -> int:
-        rows = await repository.erase(session, document)
+        rows = await self._erase(session, document)
         embeddings = sum(rows.embeddings.values())
         return embeddings + rows.runs + max(outside, embeddings)
 
@@ -45,7 +46,13 @@ class EmbeddedDocuments(Holdings):
 
     async def erase_late(self, session: AsyncSession, fence: Fence, document: UUID) -> None:
         versions = [run.version for run in await repository.runs(session, document)]
-        await repository.erase(session, document, [version for version in versions if fence.is_too_late(version)])
+        await self._erase(session, document, [version for version in versions if fence.is_too_late(version)])
+
+    async def _erase(self, session: AsyncSession, document: UUID, versions: Collection[int] | None = None) -> Erased:
+        rows = await repository.erase(session, document, versions)
+        if rows.owner is not None:
+            await lingering.note(session, rows.owner, rows.embeddings)
+        return rows
 
     async def _indexes(self) -> Sequence[IndexSpec]:
         async with self._sessions() as session:

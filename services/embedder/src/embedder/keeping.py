@@ -1,4 +1,4 @@
-"""Keeping the indexes: the first one, the right model, lost collections, activation, and dropping what is retired."""
+"""Keeping the indexes: the first one, the right model, lost collections, activation, renewal, and dropping."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from models.embeddings import describe
 from models.settings import ModelSettings
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from embedder import indexes, repository
+from embedder import indexes, lingering, repository
 from embedder.building import BuildIndex, IndexBusy
 from embedder.indexes import ACTIVE, BUILDING, CREATING, DROPPED, RETIRED, IndexSpec
 from embedder.shards import ForeignCollection, Shards
@@ -100,6 +100,16 @@ class IndexKeeper:
         log.info("another index answers", index_id=active.index_id, generation=active.generation, model=active.model)
         return True
 
+    async def renew(self, session: AsyncSession) -> None:
+        """A chore: build the index that answers anew where more lingers than is there. No provider is asked."""
+        index = await lingering.overgrown(session)
+        await session.commit()
+        if index is None:
+            return
+        log.info("erased vectors linger, and the index is built anew", index_id=index.index_id)
+        with contextlib.suppress(IndexBusy):
+            await self._build(None, shards=index.shards)
+
     async def drop_retired(self, session: AsyncSession) -> None:
         """A chore: drop what has been retired for a day, in Chroma and in our tables."""
         past = await indexes.past_their_day(session)
@@ -110,6 +120,7 @@ class IndexKeeper:
                 await session.commit()
             await indexes.decide(session)
             await indexes.become(session, index, DROPPED)
+            await lingering.forget(session, index.index_id)
             await session.commit()
 
     async def _prepare(self) -> None:

@@ -119,7 +119,10 @@ def create_app(settings: EmbedderSettings) -> FastAPI:
         sessions=sessions,
         subscriptions=Subscribers(parts.stage).subscriptions(),
         works=parts.works(),
-        chores=[Chore(name="drop_retired_indexes", every=timedelta(hours=1), run=parts.keeper.drop_retired)],
+        chores=[
+            Chore(name="drop_retired_indexes", every=timedelta(hours=1), run=parts.keeper.drop_retired),
+            Chore(name="renew_index", every=timedelta(hours=1), run=parts.keeper.renew),
+        ],
     )
 
     @asynccontextmanager

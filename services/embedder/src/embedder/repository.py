@@ -90,10 +90,11 @@ class Advance:
 
 @dataclass(frozen=True)
 class Erased:
-    """Rows that are gone: embeddings by index, and runs."""
+    """Rows that are gone: embeddings by index, and runs; `owner` is the runs', None if there were none."""
 
     embeddings: Mapping[str, int]
     runs: int
+    owner: UUID | None
 
 
 _RUN = ", ".join(field.name for field in fields(Run))
@@ -268,8 +269,15 @@ async def erase(session: AsyncSession, document: UUID, versions: Collection[int]
     for (index_id,) in rows:
         counted[index_id] = counted.get(index_id, 0) + 1
     which = [] if versions is None else [EmbeddingRun.version.in_(versions)]
-    gone = await _rowcount(session, delete(EmbeddingRun).where(EmbeddingRun.document_id == document, *which))
-    return Erased(counted, gone)
+    owners = (
+        await session.scalars(
+            delete(EmbeddingRun)
+            .where(EmbeddingRun.document_id == document, *which)
+            .returning(EmbeddingRun.owner_id)
+            .execution_options(synchronize_session=False)
+        )
+    ).all()
+    return Erased(counted, len(owners), next(iter(owners), None))
 
 
 async def count(session: AsyncSession, document: UUID) -> int:

@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chassis.database import NAMING, TYPES
-from sqlalchemy import CheckConstraint, Index, MetaData, UniqueConstraint, func, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, MetaData, UniqueConstraint, func, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 metadata = MetaData(naming_convention=NAMING)
@@ -69,3 +69,13 @@ class DocumentEmbedding(Base):
     page: Mapped[int | None]
     embedding_id: Mapped[str]
     vector: Mapped[bytes]
+
+
+class ErasedVectors(Base):
+    """How many vectors were erased from a collection of an index since it was made."""
+
+    __tablename__ = "erased_vectors"
+
+    index_id: Mapped[str] = mapped_column(primary_key=True)
+    shard: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    vectors: Mapped[int] = mapped_column(BigInteger)
