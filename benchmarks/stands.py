@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from contracts.index import shard_of
 from docqa.stack import Stack
+from embedder.settings import EmbedderSettings
 
 from benchmarks import documents, processes
 from benchmarks.people import Person
@@ -40,13 +42,25 @@ class Stand:
     seed: int
     settings: Mapping[str, str]
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    _inhabited: set[int] = field(default_factory=set)
 
     @asynccontextmanager
     async def person(self) -> AsyncIterator[Person]:
         """Somebody new, signed up."""
         async with Person(self.stack.url, documents.email(self.seed, next(self._numbers))) as person:
             await person.signs_up()
+            self._inhabited.add(self._shard_of(person))
             yield person
+
+    @asynccontextmanager
+    async def loner(self) -> AsyncIterator[Person]:
+        """Somebody new in a shard of their own: what was erased from a shard slows down whoever comes there later."""
+        while True:
+            before = self._inhabited.copy()
+            async with self.person() as person:
+                if self._shard_of(person) not in before or len(before) == self._shards:
+                    yield person
+                    return
 
     def fresh(self) -> int:
         """A seed for a document that nobody has seen yet."""
@@ -73,6 +87,14 @@ class Stand:
         """The processes of `postgres`, `chroma` or `broker`, if they are the stack's own."""
         engine = {"postgres": self.stack.postgres, "chroma": self.stack.chroma, "broker": self.stack.broker}[name]
         return self._families(engine.child) if engine is not None else []
+
+    @property
+    def _shards(self) -> int:
+        return int(self.settings.get("DOCQA_EMBEDDER_SHARDS", EmbedderSettings.model_fields["shards"].default))
+
+    def _shard_of(self, person: Person) -> int:
+        assert person.user_id is not None, "has signed up"
+        return shard_of(person.user_id, self._shards)
 
     @staticmethod
     def _families(*children: object) -> list[int]:

@@ -25,7 +25,7 @@ async def _at(bench: Bench, stand: Stand, bare: Pipeline, delay: float) -> Figur
     await stand.provider.behave(delay=delay)
 
     async def ours() -> float:
-        async with stand.person() as person:
+        async with stand.loner() as person:
             return await person.brings(documents.pdf(stand.fresh(), pages=PAGES))
 
     async def straight() -> float:

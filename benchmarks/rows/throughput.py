@@ -21,7 +21,7 @@ async def measure(bench: Bench) -> list[Figure]:
 
         async def ours() -> float:
             files = _texts(stand)
-            async with stand.person() as person:  # of a shard of their own, as the bare loop has its collection
+            async with stand.loner() as person:  # as the bare loop has its collection
                 began = perf_counter()
                 made = await person.uploads(*files)
                 seconds = await person.until_ready(made) - began
