@@ -13,9 +13,8 @@ from tests.stubs.providers import OpenAIStub
 
 
 @pytest.fixture(autouse=True)
-def small_and_old(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lingering, "LINGERING", 4)
-    monkeypatch.setattr(lingering, "AGE", timedelta(0))
 
 
 async def purge(embedder: AtWork, document: Document) -> None:
@@ -76,33 +75,19 @@ async def test_an_index_in_which_more_lingers_than_is_there_is_built_anew(
     stays = await with_some_erased(embedder, erased=5, left=4)
     old, calls = await embedder.active(), openai_stub.embeddings.seen.calls
 
-    new = await renewed(embedder)
-    async with embedder.working("rebuild"):
-        await embedder.settled()
-    await embedder.parts.keeper.look()
+    new = await build_anew(embedder)
 
-    assert new is not None
     assert (await embedder.active()).index_id == new.index_id
     assert new.same_vectors(old)
     assert new.shards == old.shards
     assert len(await embedder.vectors(stays)) == 4
     assert openai_stub.embeddings.seen.calls == calls
-    assert await renewed(embedder) is None, "nothing lingers in the new one"
 
 
 @pytest.mark.parametrize(("erased", "left"), [(5, 6), (3, 2)], ids=["more is there", "little lingers"])
 async def test_otherwise_it_is_left_as_it_is(embedder: AtWork, erased: int, left: int) -> None:
     await with_some_erased(embedder, erased=erased, left=left)
     assert await renewed(embedder) is None
-
-
-async def test_a_young_index_is_left_as_it_is(embedder: AtWork, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lingering, "AGE", timedelta(minutes=10))
-    await with_some_erased(embedder, erased=5, left=4)
-    assert await renewed(embedder) is None
-    async with embedder.sessions.begin() as session:
-        await session.execute(update(VectorIndex).values(activated_at=func.now() - timedelta(minutes=11)))
-    assert await renewed(embedder) is not None
 
 
 async def test_while_another_is_built_none_is_begun(embedder: AtWork) -> None:
@@ -112,15 +97,41 @@ async def test_while_another_is_built_none_is_begun(embedder: AtWork) -> None:
     assert (await embedder.indexes())[BUILDING].index_id == being_built.index_id
 
 
-async def test_of_an_index_that_is_dropped_nothing_is_remembered(embedder: AtWork) -> None:
-    await with_some_erased(embedder, erased=5, left=4)
-    await renewed(embedder)
+async def test_the_next_time_is_when_the_old_one_has_been_dropped(embedder: AtWork) -> None:
+    stays = await with_some_erased(embedder, erased=5, left=4)
+    await build_anew(embedder)
+    more = a_document(chunks=5, owner=stays.owner)
+    await embedder.embed(more)
+    await purge(embedder, more)
+    assert await renewed(embedder) is None
+
+    await drop_retired(embedder)
+
+    assert await counted(embedder) == {(await embedder.active()).index_id: [5]}
+    assert await renewed(embedder) is not None
+
+
+async def build_anew(embedder: AtWork) -> IndexSpec:
+    new = await renewed(embedder)
+    assert new is not None
     async with embedder.working("rebuild"):
         await embedder.settled()
     await embedder.parts.keeper.look()
+    return new
+
+
+async def drop_retired(embedder: AtWork) -> None:
+    """A day later."""
     async with embedder.sessions.begin() as session:
         await session.execute(update(VectorIndex).values(retired_at=func.now() - timedelta(days=2)))
     async with embedder.sessions() as session:
         await embedder.parts.keeper.drop_retired(session)
         await session.commit()
+
+
+async def test_what_lingered_is_not_carried_over(embedder: AtWork) -> None:
+    await with_some_erased(embedder, erased=5, left=4)
+    await build_anew(embedder)
+    await drop_retired(embedder)
     assert await counted(embedder) == {}
+    assert await renewed(embedder) is None

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
 from uuid import UUID
 
 from chassis.transactions import driver_of
@@ -11,23 +10,18 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from embedder import indexes, repository
-from embedder.indexes import ACTIVE, BUILDING, CREATING, IndexSpec
+from embedder.indexes import ACTIVE, IndexSpec
 from embedder.tables import ErasedVectors
 
 LINGERING = 10_000
 """In one collection. Adding to it is three times as slow then as to an empty one, if nothing else is there."""
-AGE = timedelta(days=1)
-"""An index that is younger is left as it is: the one before it may still be there, in as much memory again."""
 
 _NOTE = """
     INSERT INTO erased_vectors (index_id, shard, vectors) SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[])
     ON CONFLICT (index_id, shard) DO UPDATE SET vectors = erased_vectors.vectors + excluded.vectors
 """
 
-_MANY = """
-    SELECT shard, vectors FROM erased_vectors JOIN vector_indexes USING (index_id)
-    WHERE index_id = $1 AND activated_at < now() - $2::interval AND vectors >= $3
-"""
+_MANY = "SELECT shard, vectors FROM erased_vectors WHERE index_id = $1 AND vectors >= $2"
 
 
 async def note(session: AsyncSession, owner: UUID, by_index: Mapping[str, int]) -> None:
@@ -43,14 +37,14 @@ async def note(session: AsyncSession, owner: UUID, by_index: Mapping[str, int]) 
 async def overgrown(session: AsyncSession) -> IndexSpec | None:
     """The index that answers, if more lingers in one of its collections than is there, and it is worth building anew.
 
-    None while it is young, or another one is being built.
+    None while another one is there: each takes Chroma as much memory again.
     """
-    known = {index.state: index for index in await indexes.existing(session)}
-    active = known.get(ACTIVE)
-    if active is None or not known.keys().isdisjoint({CREATING, BUILDING}):
+    known = await indexes.existing(session)
+    if [index.state for index in known] != [ACTIVE]:
         return None
+    (active,) = known
     driver = await driver_of(session)
-    many = await driver.fetch(_MANY, active.index_id, AGE, LINGERING)
+    many = await driver.fetch(_MANY, active.index_id, LINGERING)
     if not many:
         return None
     there = Counter[int]()
