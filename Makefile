@@ -53,7 +53,7 @@ test-alerts: .venv/.for-development ## Play every alert with promtool, on the PA
 test-chaos: .venv/.for-development ## Kill and freeze services, stores and Kafka by lot under load, then audit (FAULTS, WIPES, SEED)
 	@exec $(BIN)/python -m tests.chaos $(if $(FAULTS),--faults $(FAULTS)) $(if $(WIPES),--wipes $(WIPES)) $(if $(SEED),--seed $(SEED))
 
-bench: .venv/.for-development ## Measure docqa against bare loops: rows 1 to 5, 9, 11, 12 (20 minutes; one row: python -m benchmarks 3)
+bench: .venv/.for-development ## Measure docqa against bare loops: rows 1 to 5, 9, 11, 12 (10 minutes; one row: python -m benchmarks 3)
 	@exec $(BIN)/python -m benchmarks bench
 
 bench-scale: .venv/.for-development ## The large rows: 6, 7, 8, 10 (an hour)

@@ -164,6 +164,17 @@ class AtWork:
         async with self.working("embed"):
             await self.settled()
 
+    async def purge(self, document: Document, *, version: int = 1, asked: int = 0) -> None:
+        """Have it deleted, and erased here."""
+        await self.hear(document.deleted(version=version, asked=asked))
+        async with self.working("purge", "embed", "drop"):
+            await self.settled()
+
+    async def drop_retired(self) -> None:
+        async with self.sessions() as session:
+            await self.parts.keeper.drop_retired(session)
+            await session.commit()
+
     async def settled(self, within: float = 60) -> None:
         """Wait until nothing is being done and nothing is due."""
         async with asyncio.timeout(within):

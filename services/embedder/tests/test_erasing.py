@@ -6,20 +6,14 @@ import pytest
 from contracts.facts import DocumentEmbedded, DocumentPurged
 from messaging.finishing import Ending
 
-from services.embedder.tests.at_work import AtWork, Document, Slow, a_document
+from services.embedder.tests.at_work import AtWork, Slow, a_document
 from tests.stubs.providers import OpenAIStub
-
-
-async def purge(embedder: AtWork, document: Document, *, version: int = 1, asked: int = 0) -> None:
-    await embedder.hear(document.deleted(version=version, asked=asked))
-    async with embedder.working("purge", "embed", "drop"):
-        await embedder.settled()
 
 
 async def test_a_deleted_document_is_erased_and_counted(embedder: AtWork) -> None:
     document = a_document(chunks=5)
     await embedder.embed(document)
-    await purge(embedder, document)
+    await embedder.purge(document)
     (purged,) = await embedder.said(DocumentPurged)
     assert purged == DocumentPurged(
         document_id=document.id,
@@ -39,14 +33,14 @@ async def test_a_neighbour_of_the_same_owner_stays(embedder: AtWork) -> None:
     neighbour = a_document(owner=document.owner)
     await embedder.embed(document)
     await embedder.embed(neighbour)
-    await purge(embedder, document)
+    await embedder.purge(document)
     assert len(await embedder.rows(neighbour)) == 3
     assert len(await embedder.vectors(neighbour)) == 3
 
 
 async def test_a_document_never_heard_of_gets_its_receipt(embedder: AtWork) -> None:
     document = a_document()
-    await purge(embedder, document)
+    await embedder.purge(document)
     (purged,) = await embedder.said(DocumentPurged)
     assert (purged.erased, purged.remaining) == (0, 0)
     await embedder.hear(document.chunked())
@@ -56,7 +50,7 @@ async def test_a_document_never_heard_of_gets_its_receipt(embedder: AtWork) -> N
 async def test_a_receipt_is_said_again_once_a_round(embedder: AtWork) -> None:
     document = a_document()
     await embedder.embed(document)
-    await purge(embedder, document)
+    await embedder.purge(document)
     await embedder.hear(document.deleted(), document.deleted(asked=3), document.deleted(asked=3))
     first, again = await embedder.said(DocumentPurged)
     assert again == first.model_copy(update={"round": 3})
@@ -69,7 +63,7 @@ async def test_a_late_worker_leaves_nothing(embedder: AtWork, openai_stub: OpenA
     slow = await Slow.take(embedder)
     async with slow.asking(openai_stub):
         await slow.lose_lease()
-        await purge(embedder, document)
+        await embedder.purge(document)
         assert len(await embedder.said(DocumentPurged)) == 1
     assert await embedder.vectors(document)
     assert await slow.conclude() is Ending.LOST_AND_LATE
@@ -106,7 +100,7 @@ async def test_what_a_zombie_writes_after_the_receipt_is_found_when_somebody_loo
     slow = await Slow.take(embedder)
     async with slow.asking(openai_stub):
         await slow.lose_lease()
-        await purge(embedder, document)
+        await embedder.purge(document)
     # It has written, and then it dies.
     async with embedder.working("sweep"):
         await embedder.make_due("sweep", part=look)
@@ -120,7 +114,7 @@ async def test_what_a_zombie_writes_after_the_receipt_is_found_when_somebody_loo
 async def test_what_was_verified_is_said_again_when_somebody_asks(embedder: AtWork) -> None:
     document = a_document()
     await embedder.embed(document)
-    await purge(embedder, document)
+    await embedder.purge(document)
     async with embedder.working("sweep"):
         await embedder.make_due("sweep", part=1)
         await embedder.settled()
@@ -172,7 +166,7 @@ async def test_a_deletion_does_not_need_the_collections_to_be_there(embedder: At
     document = a_document()
     await embedder.embed(document)
     await embedder.parts.shards.drop(await embedder.active())
-    await purge(embedder, document)
+    await embedder.purge(document)
     (purged,) = await embedder.said(DocumentPurged)
     assert (purged.erased, purged.remaining) == (7, 0)
 

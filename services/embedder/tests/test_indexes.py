@@ -346,7 +346,7 @@ async def test_the_old_index_is_dropped_a_day_later(embedder: AtWork) -> None:
     await embedder.embed(document)
     old = await embedder.active()
     await rebuild(embedder)
-    await drop_retired(embedder)
+    await embedder.drop_retired()
     assert "retired" in await embedder.indexes()
     async with embedder.sessions.begin() as session:
         await session.execute(
@@ -354,17 +354,11 @@ async def test_the_old_index_is_dropped_a_day_later(embedder: AtWork) -> None:
             .where(VectorIndex.index_id == old.index_id)
             .values(retired_at=func.now() - timedelta(days=1, minutes=1))
         )
-    await drop_retired(embedder)
+    await embedder.drop_retired()
     assert list(await embedder.indexes()) == ["active"]
     assert not any(name.startswith(old.index_id) for name in await embedder.chroma.collections())
     assert await embedder.rows(document, index=old) == {}
     assert len(await embedder.vectors(document)) == 3
-
-
-async def drop_retired(embedder: AtWork) -> None:
-    async with embedder.sessions() as session:
-        await embedder.parts.keeper.drop_retired(session)
-        await session.commit()
 
 
 async def test_an_index_that_chroma_has_lost_is_built_again_from_the_tables(

@@ -17,12 +17,6 @@ def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lingering, "LINGERING", 4)
 
 
-async def purge(embedder: AtWork, document: Document) -> None:
-    await embedder.hear(document.deleted())
-    async with embedder.working("purge"):
-        await embedder.settled()
-
-
 async def counted(embedder: AtWork) -> dict[str, list[int]]:
     """By index."""
     async with embedder.sessions() as session:
@@ -46,7 +40,7 @@ async def with_some_erased(embedder: AtWork, *, erased: int, left: int) -> Docum
     goes = a_document(chunks=erased, owner=stays.owner)
     for document in (stays, goes):
         await embedder.embed(document)
-    await purge(embedder, goes)
+    await embedder.purge(goes)
     return stays
 
 
@@ -55,7 +49,7 @@ async def test_what_is_erased_is_counted_collection_by_collection(embedder: AtWo
     neighbour = a_document(chunks=2, owner=document.owner)
     for one in (document, neighbour):
         await embedder.embed(one)
-        await purge(embedder, one)
+        await embedder.purge(one)
     assert await counted(embedder) == {(await embedder.active()).index_id: [7]}
 
 
@@ -92,9 +86,10 @@ async def test_otherwise_it_is_left_as_it_is(embedder: AtWork, erased: int, left
 
 async def test_while_another_is_built_none_is_begun(embedder: AtWork) -> None:
     await with_some_erased(embedder, erased=5, left=4)
-    being_built = await embedder.parts.build("openai:text-embedding-3-large", shards=2)
-    assert await renewed(embedder) == (await embedder.indexes())[BUILDING]
-    assert (await embedder.indexes())[BUILDING].index_id == being_built.index_id
+    async with embedder.sessions() as session:
+        assert await lingering.overgrown(session) is not None
+        await embedder.parts.build("openai:text-embedding-3-large", shards=2)
+        assert await lingering.overgrown(session) is None
 
 
 async def test_the_next_time_is_when_the_old_one_has_been_dropped(embedder: AtWork) -> None:
@@ -102,10 +97,10 @@ async def test_the_next_time_is_when_the_old_one_has_been_dropped(embedder: AtWo
     await build_anew(embedder)
     more = a_document(chunks=5, owner=stays.owner)
     await embedder.embed(more)
-    await purge(embedder, more)
+    await embedder.purge(more)
     assert await renewed(embedder) is None
 
-    await drop_retired(embedder)
+    await a_day_later(embedder)
 
     assert await counted(embedder) == {(await embedder.active()).index_id: [5]}
     assert await renewed(embedder) is not None
@@ -120,18 +115,15 @@ async def build_anew(embedder: AtWork) -> IndexSpec:
     return new
 
 
-async def drop_retired(embedder: AtWork) -> None:
-    """A day later."""
+async def a_day_later(embedder: AtWork) -> None:
     async with embedder.sessions.begin() as session:
         await session.execute(update(VectorIndex).values(retired_at=func.now() - timedelta(days=2)))
-    async with embedder.sessions() as session:
-        await embedder.parts.keeper.drop_retired(session)
-        await session.commit()
+    await embedder.drop_retired()
 
 
 async def test_what_lingered_is_not_carried_over(embedder: AtWork) -> None:
     await with_some_erased(embedder, erased=5, left=4)
     await build_anew(embedder)
-    await drop_retired(embedder)
+    await a_day_later(embedder)
     assert await counted(embedder) == {}
     assert await renewed(embedder) is None

@@ -84,7 +84,7 @@ class TolerantConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         with contextlib.suppress(Exception):
             while len(found) != max_records and (record := _at_once(self.getone(*partitions))) is not None:
                 found.append(record)
-        if self._fetch_max_wait_ms > CALM_MS and len({record.key for record in found}) >= MANY:
+        if not self._gathers_anyway and len({record.key for record in found}) >= MANY:
             self._flooded_until = clock() + FLOOD_SECONDS
         by_place: dict[TopicPartition, list[ConsumerRecord[Any, Any]]] = {}
         for record in found:
@@ -95,6 +95,11 @@ class TolerantConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         log.error("a record cannot be read", topic=stuck.topic, partition=stuck.partition, error=type(error).__name__)
         self.seek(stuck, offset + 1)
         return ConsumerRecord(stuck.topic, stuck.partition, offset, 0, 0, None, None, None, -1, -1, DAMAGED)
+
+    @property
+    def _gathers_anyway(self) -> bool:
+        """Whether the broker is asked every few milliseconds, because it does not answer a waiting fetch."""
+        return bool(self._fetch_max_wait_ms <= CALM_MS)
 
     def _hasten(self) -> None:
         if self._calming is not None:
