@@ -5,12 +5,15 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ClusterMetadata, OffsetSpec
 
 from messaging.broker_access import BrokerAccess
 
 ASK_SECONDS = 4.0
+SLICE_SECONDS = 0.3
+
+NOT_YET = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT})
 
 T = TypeVar("T")
 
@@ -24,7 +27,7 @@ class BrokerQuestions:
 
     async def partitions(self, topic: str) -> set[int]:
         """The topic's partitions, as the broker has them now: none, if it does not know the topic."""
-        told = await asyncio.to_thread(self._connected().list_topics, topic, ASK_SECONDS)
+        told = await metadata(self._connected(), ASK_SECONDS, topic)
         return set(told.topics[topic].partitions)
 
     async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
@@ -52,6 +55,23 @@ class BrokerQuestions:
         if self._client is None:
             self._client = AdminClient(self._kafka.options())
         return self._client
+
+
+async def metadata(client: AdminClient | Producer, within: float, topic: str | None = None) -> ClusterMetadata:
+    """What the cluster holds: of this topic, or all. Raises `KafkaException` if it does not answer within the seconds.
+
+    Asked in slices: the client's thread cannot be cancelled, and whoever stops would wait for it.
+    """
+    clock = asyncio.get_running_loop().time
+    until = clock() + within
+    while True:
+        try:
+            told: ClusterMetadata = await asyncio.to_thread(client.list_topics, topic, SLICE_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() not in NOT_YET or clock() >= until:
+                raise
+        else:
+            return told
 
 
 async def _answered(answer: "Future[T]") -> T:

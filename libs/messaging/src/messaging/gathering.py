@@ -27,7 +27,8 @@ DAMAGED = ("damaged", None)
 
 _HEADERS = methodcaller("headers")
 
-POLL_SECONDS = 0.5  # in which nothing came; a consumer that is stopped waits for the end of it
+POLL_SECONDS = 1.0  # in which nothing came
+SLICE_SECONDS = 0.05  # of it; a consumer that is stopped waits for the end of one
 
 ASKED_OFTEN_MS = 100  # a broker that does not answer a waiting fetch is asked so often at least
 
@@ -54,6 +55,7 @@ class GatheringConsumer(AsyncConfluentConsumer):
     """
 
     _flooded_until = 0.0
+    _stopping = False
     _damaged_at: tuple[int | None, int | None] | None = None
 
     def __init__(
@@ -93,6 +95,7 @@ class GatheringConsumer(AsyncConfluentConsumer):
         self._done[topic, partition] = next_offset
 
     async def stop(self) -> None:
+        self._stopping = True
         await asyncio.get_running_loop().run_in_executor(self._thread_pool, self._store)
         await super().stop()
 
@@ -104,7 +107,7 @@ class GatheringConsumer(AsyncConfluentConsumer):
         """For the thread. What all of it passes by is not worth waking the loop for."""
         while True:
             self._store()
-            first = self.consumer.poll(timeout)
+            first = self._first(timeout)
             if first is None:
                 return ()
             found = list(filter(self._is_record, (first, *self.consumer.consume(most - 1, 0))))
@@ -113,6 +116,13 @@ class GatheringConsumer(AsyncConfluentConsumer):
                 return tuple(found)
             for message in found:
                 self._on_passed(message)
+
+    def _first(self, timeout: float) -> Message | None:
+        until = time.monotonic() + timeout
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            if (message := self.consumer.poll(min(left, SLICE_SECONDS))) is not None:
+                return message
+        return None
 
     def _await_more(self, found: list[Message], most: int) -> None:
         """While nobody waits for anything of it."""

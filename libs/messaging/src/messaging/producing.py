@@ -2,15 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import confluent_kafka
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 from contracts.envelope import CONTENT_TYPE, TYPE_HEADER
 
+from messaging.asking import metadata
 from messaging.broker_access import BrokerAccess
 
 SEND_SECONDS = 5.0
@@ -39,8 +38,6 @@ SETTINGS = {
     "partitioner": "murmur2_random",
     "topic.metadata.propagation.max.ms": 0,  # a topic that is not there is missing now
 }
-
-T = TypeVar("T")
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -89,12 +86,16 @@ class Producer:
     def __init__(self, kafka: BrokerAccess) -> None:
         self._kafka = kafka
         self._producer: confluent_kafka.Producer | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="producer")
+        self._answers = False
 
     async def connect(self) -> None:
-        """Make sure of a connection. Raises `KafkaException` while the broker is away."""
+        """Make sure of a connection. Raises `KafkaException` while the broker is away, soon: the client goes on trying."""
         if self._producer is None:
-            self._producer = await self._in_thread(self._connected)
+            self._producer = confluent_kafka.Producer({**self._kafka.options(), **SETTINGS})
+            self._answers = False
+        if not self._answers:
+            await metadata(self._producer, within=0)
+            self._answers = True
         self._producer.poll(0)  # while nothing is sent, this alone lets it tell of its troubles
 
     async def send(self, records: Sequence[Outgoing]) -> list[Outcome]:
@@ -120,21 +121,13 @@ class Producer:
         producer = self._producer
         outcomes = _hand_over(producer, records)  # which leave at once, and need no thread for it
         try:
-            await self._in_thread(lambda: producer.flush(seconds))
+            await asyncio.to_thread(producer.flush, seconds)
         except BaseException:
             self._producer = None  # the thread is still at it, and whoever spoke to it would wait for that
             raise
         if any(outcomes.get(record.id) is None for record in records):
             await self.stop()
         return [outcomes.get(record.id) for record in records]
-
-    def _connected(self) -> confluent_kafka.Producer:
-        producer = confluent_kafka.Producer({**self._kafka.options(), **SETTINGS})
-        producer.list_topics(timeout=SEND_SECONDS)
-        return producer
-
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
 
 def _hand_over(producer: confluent_kafka.Producer, records: Sequence[Outgoing]) -> dict[int, Outcome]:

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 from contracts.topics import TOPICS, Topic
 
+from messaging.asking import metadata
 from messaging.broker_access import BrokerAccess
 
 REQUEST_SECONDS = 10.0
@@ -30,12 +31,8 @@ async def ensure(kafka: BrokerAccess, topics: Sequence[Topic] = TOPICS) -> set[s
     Raises `TopicsMissing` where the broker cannot create topics (the embedded one has them from its start), and
     `KafkaException` while the broker is away or refuses.
     """
-    return await asyncio.to_thread(_ensure, kafka, topics)
-
-
-def _ensure(kafka: BrokerAccess, topics: Sequence[Topic]) -> set[str]:
     admin = AdminClient(kafka.options())
-    cluster = admin.list_topics(timeout=REQUEST_SECONDS)
+    cluster = await metadata(admin, REQUEST_SECONDS)
     existing = {name: len(topic.partitions) for name, topic in cluster.topics.items()}
     for topic in topics:
         if existing.get(topic.name, topic.partitions) != topic.partitions:
@@ -50,15 +47,17 @@ def _ensure(kafka: BrokerAccess, topics: Sequence[Topic]) -> set[str]:
         return set()
     if cluster.controller_id not in cluster.brokers:  # whom it would have to be asked of
         raise TopicsMissing([topic.name for topic in missing])
-    return _create(admin, missing, replicas=min(REPLICAS, len(cluster.brokers)))
+    return await _create(admin, missing, replicas=min(REPLICAS, len(cluster.brokers)))
 
 
-def _create(admin: AdminClient, missing: Sequence[Topic], *, replicas: int) -> set[str]:
+async def _create(admin: AdminClient, missing: Sequence[Topic], *, replicas: int) -> set[str]:
     new = [NewTopic(topic.name, topic.partitions, replicas, config=_configs(topic)) for topic in missing]
     created = set()
-    for name, future in admin.create_topics(new, operation_timeout=REQUEST_SECONDS).items():
+    for name, future in admin.create_topics(
+        new, operation_timeout=REQUEST_SECONDS, request_timeout=REQUEST_SECONDS
+    ).items():
         try:
-            future.result(REQUEST_SECONDS)
+            await asyncio.wrap_future(future)
         except KafkaException as exception:
             error: KafkaError = exception.args[0]
             if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:  # then another service was faster
