@@ -89,7 +89,7 @@ class Producer:
         self._answers = False
 
     async def connect(self) -> None:
-        """Make sure of a connection. Raises `KafkaException` while the broker is away, soon: the client goes on trying."""
+        """Make sure of a connection. Raises `KafkaException` while the broker is away; the client goes on trying."""
         if self._producer is None:
             self._producer = confluent_kafka.Producer({**self._kafka.options(), **SETTINGS})
             self._answers = False
