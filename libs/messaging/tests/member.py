@@ -8,7 +8,6 @@ from chassis.database import create_engine, create_sessions
 from chassis.transactions import Transactions
 from contracts.facts import DocumentUploaded
 from contracts.topics import DOCUMENTS
-from messaging.asking import BrokerQuestions
 from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
@@ -30,7 +29,6 @@ def a_member(kafka: str, transactions: Transactions, name: str) -> Consumption:
 
     return Consumption(
         kafka=BrokerAccess(kafka),
-        questions=BrokerQuestions(BrokerAccess(kafka)),
         topic="documents",
         group="some.documents",
         handling=Handling(Subscription(DOCUMENTS, {DocumentUploaded: hear}), transactions),

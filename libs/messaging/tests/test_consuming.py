@@ -18,7 +18,6 @@ from contracts.facts import DocumentUploaded, Fact
 from contracts.topics import DOCUMENTS, TOPICS
 from docqa import ports
 from docqa.embedded.broker import EmbeddedKafka
-from messaging.asking import BrokerQuestions
 from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
@@ -57,7 +56,6 @@ async def consuming(
     subscription = Subscription(DOCUMENTS, {DocumentUploaded: hears.hear})
     consumption = Consumption(
         kafka=BrokerAccess(kafka),
-        questions=BrokerQuestions(BrokerAccess(kafka)),
         topic="documents",
         group="some.documents",
         handling=Handling(subscription, transactions),

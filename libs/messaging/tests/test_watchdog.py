@@ -7,7 +7,6 @@ from typing import Any, cast
 import pytest
 from chassis import metrics
 from confluent_kafka import KafkaError, KafkaException
-from messaging.asking import BrokerQuestions
 from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
 from messaging.gathering import GatheringConsumer
@@ -36,7 +35,7 @@ class Broker:
     async def begins(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         return dict.fromkeys(partitions, self.begin)
 
-    async def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+    async def committed(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         return {} if self.committed_at is None else dict.fromkeys(partitions, self.committed_at)
 
 
@@ -46,7 +45,8 @@ class Consumes:
     topic = "documents"
     group = "some.documents"
 
-    def __init__(self) -> None:
+    def __init__(self, broker: Broker) -> None:
+        self.questions = broker
         self.consumer: GatheringConsumer | None = cast("GatheringConsumer", self)
         self.handled = 0
         self.assigned = {0}
@@ -63,11 +63,10 @@ class Watched:
         self.lost: list[str] = []
         self.memory = BrokerMemory()
         self.broker = Broker()
-        self.consumes = Consumes()
+        self.consumes = Consumes(self.broker)
         self.watchdog = Watchdog(
             [cast("Consumption", self.consumes)],
             self.memory,
-            cast("BrokerQuestions", self.broker),
             on_lost=self._on_lost,
             end=self.ended.append,
             every=0.01,

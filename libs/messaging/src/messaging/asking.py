@@ -2,28 +2,33 @@
 
 import asyncio
 from collections.abc import Iterable
-from concurrent.futures import Future
-from typing import TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ClusterMetadata, OffsetSpec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from messaging.broker_access import BrokerAccess
 
-ASK_SECONDS = 4.0
+# Whoever stops waits for what a thread is asking.
+ASK_SECONDS = 1.0
 SLICE_SECONDS = 0.3
 
 NOT_YET = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT})
 
-T = TypeVar("T")
+LATEST, EARLIEST = -1, -2
+"""In place of a time, to the question for the offset of a time."""
 
 
 class BrokerQuestions:
-    """Each raises `KafkaException`, or `TimeoutError`, while the broker does not answer."""
+    """Of one group. Each raises `KafkaException` while the broker does not answer.
 
-    def __init__(self, kafka: BrokerAccess) -> None:
+    A client of its own, which consumes nothing: one that is being polled answers nobody else. And no `AdminClient`, whose
+    questions for offsets end the process if the broker dies at the wrong moment (an assertion in librdkafka 2.16).
+    """
+
+    def __init__(self, kafka: BrokerAccess, group: str) -> None:
         self._kafka = kafka
-        self._client: AdminClient | None = None
+        self._group = group
+        self._client: Consumer | None = None
 
     async def partitions(self, topic: str) -> set[int]:
         """The topic's partitions, as the broker has them now: none, if it does not know the topic."""
@@ -32,32 +37,33 @@ class BrokerQuestions:
 
     async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """The offsets of the next records to come."""
-        return await self._offsets(topic, partitions, OffsetSpec.latest())
+        return await self._offsets(topic, partitions, LATEST)
 
     async def begins(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """The offsets of the oldest records that are kept, or of the next ones to come where there are none."""
-        return await self._offsets(topic, partitions, OffsetSpec.earliest())
+        return await self._offsets(topic, partitions, EARLIEST)
 
-    async def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+    async def committed(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """What the group has committed, of those partitions of which it has committed anything."""
-        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in sorted(partitions)])
-        answer = self._connected().list_consumer_group_offsets([asked], request_timeout=ASK_SECONDS)
-        told = (await _answered(answer[group])).topic_partitions or ()
-        return {place.partition: place.offset for place in told if place.offset >= 0}
+        asked = [TopicPartition(topic, number) for number in sorted(partitions)]
+        told = await asyncio.to_thread(self._connected().committed, asked, ASK_SECONDS) if asked else []
+        return {place.partition: place.offset for place in map(_answered, told) if place.offset >= 0}
 
-    async def _offsets(self, topic: str, partitions: Iterable[int], which: OffsetSpec) -> dict[int, int]:
-        asked = {TopicPartition(topic, number): which for number in sorted(partitions)}
-        answer = self._connected().list_offsets(asked, request_timeout=ASK_SECONDS) if asked else {}
-        return {place.partition: (await _answered(told)).offset for place, told in answer.items()}
+    async def _offsets(self, topic: str, partitions: Iterable[int], which: int) -> dict[int, int]:
+        asked = [TopicPartition(topic, number, which) for number in sorted(partitions)]
+        told = await asyncio.to_thread(self._connected().offsets_for_times, asked, ASK_SECONDS) if asked else []
+        return {place.partition: place.offset for place in map(_answered, told)}
 
-    def _connected(self) -> AdminClient:
+    def _connected(self) -> Consumer:
         """Made when it is first needed: it brings threads of its own."""
         if self._client is None:
-            self._client = AdminClient(self._kafka.options())
+            self._client = Consumer({**self._kafka.options(), "group.id": self._group})
         return self._client
 
 
-async def metadata(client: AdminClient | Producer, within: float, topic: str | None = None) -> ClusterMetadata:
+async def metadata(
+    client: AdminClient | Consumer | Producer, within: float, topic: str | None = None
+) -> ClusterMetadata:
     """What the cluster holds: of this topic, or all. Raises `KafkaException` if it does not answer within the seconds.
 
     Asked in slices: the client's thread cannot be cancelled, and whoever stops would wait for it.
@@ -74,6 +80,7 @@ async def metadata(client: AdminClient | Producer, within: float, topic: str | N
             return told
 
 
-async def _answered(answer: "Future[T]") -> T:
-    async with asyncio.timeout(2 * ASK_SECONDS):
-        return await asyncio.wrap_future(answer)
+def _answered(place: TopicPartition) -> TopicPartition:
+    if place.error is not None:
+        raise KafkaException(place.error)
+    return place

@@ -27,6 +27,7 @@ HEARTBEAT_MS = 1_000
 # Records that are handled together, if so many have come.
 AT_ONCE = 20
 STOP_SECONDS = 4.0
+ASK_AGAIN_SECONDS = 1.0
 
 NewLog = Callable[[str], None]
 """Told the name of a topic of which this group has never committed anything."""
@@ -41,7 +42,6 @@ class Consumption:
         self,
         *,
         kafka: BrokerAccess,
-        questions: BrokerQuestions,
         topic: str,
         group: str,
         handling: Handling,
@@ -59,7 +59,7 @@ class Consumption:
         self.joined = asyncio.Event()
         self.consumer: GatheringConsumer | None = None
         self._kafka = kafka
-        self._questions = questions
+        self.questions = BrokerQuestions(kafka, group)
         self._handling = handling
         self._memory = memory
         self._fetch_max_wait_ms = fetch_max_wait_ms
@@ -190,15 +190,18 @@ class Consumption:
 
     async def _join(self) -> None:
         """A group that has committed nothing at all of a topic sees it for the first time, or the broker forgot."""
-        if self._on_new_log is not None:
+        while self._on_new_log is not None:
             try:
-                partitions = await self._questions.partitions(self.topic)
-                committed = await self._questions.committed(self.group, self.topic, partitions)
-            except (KafkaException, TimeoutError) as error:
-                log.warning("could not tell whether the topic is new", error=str(error))
+                partitions = await self.questions.partitions(self.topic)
+                committed = await self.questions.committed(self.topic, partitions)
+            except KafkaException as error:
+                log.warning("cannot tell yet whether the topic is new", topic=self.topic, error=str(error))
+                self.joined.set()  # it consumes, whatever the topic is
+                await asyncio.sleep(ASK_AGAIN_SECONDS)
             else:
                 if not committed:
                     self._on_new_log(self.topic)
+                break
         self.joined.set()
 
 

@@ -16,7 +16,6 @@ from contracts.topics import Topic
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messaging import gauges, taking, topics
-from messaging.asking import BrokerQuestions
 from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.chores import Chore, ChoreRunner
@@ -71,7 +70,6 @@ class Delivery:
         self._memory = BrokerMemory()
         self._doubt = asyncio.Event()
         self._kafka = BrokerAccess.of(settings)
-        self._questions = BrokerQuestions(self._kafka)
         self._producer = Producer(self._kafka)
         self.transactions = Transactions(engine, self._sessions)
         self._relay = Relay(
@@ -90,7 +88,6 @@ class Delivery:
         self._watchdog = Watchdog(
             self._consumptions,
             self._memory,
-            self._questions,
             on_lost=self._relay.broker_lost,
             on_trouble=self._doubt.set,
             end=end,
@@ -155,7 +152,6 @@ class Delivery:
     def _consumption(self, service: str, topic: Topic) -> Consumption:
         return Consumption(
             kafka=self._kafka,
-            questions=self._questions,
             topic=topic.name,
             group=group_of(service, topic.name),
             handling=self._handlings[topic.name],

@@ -10,7 +10,6 @@ from chassis import metrics
 from chassis.process import End, end_process
 from confluent_kafka import KafkaException
 
-from messaging.asking import BrokerQuestions
 from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
 
@@ -34,7 +33,6 @@ class Watchdog:
         self,
         consumptions: list[Consumption],
         memory: BrokerMemory,
-        questions: BrokerQuestions,
         *,
         on_lost: Callable[[str], None],
         on_trouble: Callable[[], None] = lambda: None,
@@ -45,7 +43,6 @@ class Watchdog:
     ) -> None:
         self._consumptions = consumptions
         self._memory = memory
-        self._questions = questions
         self._on_lost = on_lost
         self._on_trouble = on_trouble
         self._end = end
@@ -71,13 +68,13 @@ class Watchdog:
         if consumption.consumer is None:
             return
         least = self._memory.ends(consumption.topic)
-        partitions = await self._questions.partitions(consumption.topic)
-        ends = await self._questions.ends(consumption.topic, partitions)
+        questions = consumption.questions
+        ends = await questions.ends(consumption.topic, await questions.partitions(consumption.topic))
         if not ends:
             self._on_trouble()
         if any(end < least.get(partition, 0) for partition, end in ends.items()):
             self._on_lost(consumption.topic)
-        self._judge(consumption, *await self._lag(consumption, ends))
+        self._judge(consumption, *await _lag(consumption, ends))
 
     async def alive(self) -> str | None:
         """For liveness: which consumer has stalled."""
@@ -95,29 +92,31 @@ class Watchdog:
         if progress.stalled >= self._stalled_after and not consumption.is_waiting:
             self._end(f"{consumption.group} has not moved for {progress.stalled:.0f} s, {lag} records are waiting")
 
-    async def _lag(self, consumption: Consumption, ends: dict[int, int]) -> tuple[int, object]:
-        """How many records wait, and something that changes when it moves.
 
-        With partitions of its own a consumer is judged by these; without any, by what its whole group has committed.
-        """
-        topic, assigned = consumption.topic, consumption.assigned & ends.keys()
-        for partition in ends.keys() - assigned:
-            metrics.CONSUMER_LAG.remove(topic, str(partition))  # another replica's to tell of, now or again
-        nexts = await self._nexts(consumption, assigned or ends.keys())
-        lags = {partition: max(0, ends[partition] - offset) for partition, offset in nexts.items()}
-        if not assigned:
-            return sum(lags.values()), tuple(sorted(nexts.items()))
-        for partition, lag in lags.items():
-            metrics.CONSUMER_LAG.labels(topic, str(partition)).set(lag)
-        return sum(lags.values()), consumption.handled
+async def _lag(consumption: Consumption, ends: dict[int, int]) -> tuple[int, object]:
+    """How many records wait, and something that changes when it moves.
 
-    async def _nexts(self, consumption: Consumption, partitions: Set[int]) -> dict[int, int]:
-        """The offsets of the next records to be handled: where nothing was handled yet, what the group has committed,
-        and where it has committed nothing, the beginning of the log."""
-        topic = consumption.topic
-        nexts = {each: offset for each, offset in consumption.next_offsets.items() if each in partitions}
-        if unknown := partitions - nexts.keys():
-            nexts |= await self._questions.committed(consumption.group, topic, unknown)
-        if unknown := partitions - nexts.keys():
-            nexts |= await self._questions.begins(topic, unknown)
-        return nexts
+    With partitions of its own a consumer is judged by these; without any, by what its whole group has committed.
+    """
+    topic, assigned = consumption.topic, consumption.assigned & ends.keys()
+    for partition in ends.keys() - assigned:
+        metrics.CONSUMER_LAG.remove(topic, str(partition))  # another replica's to tell of, now or again
+    nexts = await _nexts(consumption, assigned or ends.keys())
+    lags = {partition: max(0, ends[partition] - offset) for partition, offset in nexts.items()}
+    if not assigned:
+        return sum(lags.values()), tuple(sorted(nexts.items()))
+    for partition, lag in lags.items():
+        metrics.CONSUMER_LAG.labels(topic, str(partition)).set(lag)
+    return sum(lags.values()), consumption.handled
+
+
+async def _nexts(consumption: Consumption, partitions: Set[int]) -> dict[int, int]:
+    """The offsets of the next records to be handled: where nothing was handled yet, what the group has committed,
+    and where it has committed nothing, the beginning of the log."""
+    topic, questions = consumption.topic, consumption.questions
+    nexts = {each: offset for each, offset in consumption.next_offsets.items() if each in partitions}
+    if unknown := partitions - nexts.keys():
+        nexts |= await questions.committed(topic, unknown)
+    if unknown := partitions - nexts.keys():
+        nexts |= await questions.begins(topic, unknown)
+    return nexts
