@@ -62,6 +62,7 @@ class Consumer(GatheringConsumer):
         self.ended: list[str] = []
         self._end = self.ended.append
         self._done = {}
+        self._damaged_at = {}
 
     async def takes(self, most: int = 20) -> list[int]:
         return [int(found.offset() or 0) for found in await self.getmany(0.1, most)]

@@ -21,8 +21,8 @@ LATEST, EARLIEST = -1, -2
 class BrokerQuestions:
     """Of one group. Each raises `KafkaException` while the broker does not answer.
 
-    A client of its own, which consumes nothing: one that is being polled answers nobody else. And no `AdminClient`, whose
-    questions for offsets end the process if the broker dies at the wrong moment (an assertion in librdkafka 2.16).
+    A client of its own, which consumes nothing: one that is being polled answers nobody else. And no `AdminClient`: if
+    the broker dies while that is asked for offsets, an assertion of librdkafka 2.16.1 ends the process.
     """
 
     def __init__(self, kafka: BrokerAccess, group: str) -> None:

@@ -56,7 +56,6 @@ class GatheringConsumer(AsyncConfluentConsumer):
 
     _flooded_until = 0.0
     _stopping = False
-    _damaged_at: tuple[int | None, int | None] | None = None
 
     def __init__(
         self,
@@ -73,6 +72,7 @@ class GatheringConsumer(AsyncConfluentConsumer):
         self._on_passed = on_passed
         self._end = end
         self._done: dict[tuple[str, int], int] = {}
+        self._damaged_at: dict[int, int] = {}
 
     async def getmany(self, timeout: float = POLL_SECONDS, max_records: int | None = None) -> tuple[Message, ...]:
         """What has come within the time limit: `max_records` at most, damaged ones among them."""
@@ -138,12 +138,12 @@ class GatheringConsumer(AsyncConfluentConsumer):
         if error.code() not in DAMAGES:
             log.debug("the client says", error=error.name())
             return False
-        place = message.partition(), message.offset()
-        if place != self._damaged_at:
-            self._damaged_at = place  # it is fetched once more: it may have been damaged on the way only
+        partition, offset = int(message.partition() or 0), int(message.offset() or 0)
+        if self._damaged_at.get(partition) != offset:
+            self._damaged_at[partition] = offset  # it is fetched once more: it may have been damaged on the way only
             return False
-        log.error("a record cannot be read", topic=message.topic(), partition=place[0], error=error.name())
-        self._step_over(TopicPartition(str(message.topic()), int(place[0] or 0), int(place[1] or 0) + 1))
+        log.error("a record cannot be read", topic=message.topic(), partition=partition, error=error.name())
+        self._step_over(TopicPartition(str(message.topic()), partition, offset + 1))
         return True
 
     def _step_over(self, place: TopicPartition) -> None:
