@@ -161,7 +161,8 @@ class Worker:
 
     def _free(self) -> int:
         if self.pause.reason is None:
-            return self._work.concurrency - len(self._running) - self._reserved
+            # A handler may have kept all places while jobs were being taken for the same ones: then there are too many.
+            return max(0, self._work.concurrency - len(self._running) - self._reserved)
         # While the configuration is wrong, one job now and then finds out whether it still is.
         return 1 if not self._running and self.pause.is_over else 0
 
