@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from chassis import metrics
 from chassis.failures import CrashLoop, Misconfigured, Permanent, Transient
-from chassis.transactions import Transactions, driver_of
+from chassis.transactions import Driver, Transactions, driver_of
 from messaging import fences, finishing, jobs, taking
 from messaging.fences import Fence
 from messaging.finishing import Ended, Ending
@@ -110,6 +111,33 @@ async def test_what_others_note_while_a_transaction_keeps_all_places_is_done_aft
             assert len(work.runs) == 1, "it has no place yet"
         begun.go()
         await until(lambda: len(work.finished) == 3)
+
+
+async def test_places_that_were_kept_while_jobs_were_taken_for_them_are_not_asked_for_again(
+    transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    begun: list[Begun] = []
+    take = taking.take
+
+    async def take_while_a_handler_keeps_places(driver: Driver, *, most: int, **told: Any) -> Any:
+        asked.append(most)
+        taken = await take(driver, most=most, **told)
+        if not begun:
+            async with transactions.begin() as session:
+                begun.append(Begun(worker))  # its own taking keeps no more
+                begun[0] = await worker.take_within(session)
+        return taken
+
+    monkeypatch.setattr(taking, "take", take_while_a_handler_keeps_places)
+    work = SomeWork(concurrency=1)
+    for subject in ("s", "t"):
+        await note(transactions, subject)
+    async with working(transactions, work) as worker:
+        await until(lambda: len(work.finished) == 1)
+        begun[0].go()
+        await until(lambda: len(work.finished) == 2)
+    assert min(asked) > 0
 
 
 async def test_places_kept_for_a_transaction_that_fails_are_given_back(transactions: Transactions) -> None:
