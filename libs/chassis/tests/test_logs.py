@@ -227,7 +227,7 @@ def test_what_ends_the_process_is_logged_like_everything_else(lines: Callable[[]
 def test_libraries_that_chatter_are_heard_only_when_they_warn(lines: Callable[[], list[dict[str, Any]]]) -> None:
     for client in ("httpx", "httpx2"):
         logging.getLogger(client).info("HTTP Request: GET https://host/?key=%s", CANARY)
-    logging.getLogger("aiokafka.consumer").debug("fetching")
+    logging.getLogger("faststream.consumer").debug("fetching")
 
     assert lines() == []
 

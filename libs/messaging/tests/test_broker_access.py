@@ -1,12 +1,11 @@
-"""What aiokafka's clients are told of a broker."""
+"""What the client is told of a broker."""
 
-import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
 from messaging.broker_access import BrokerAccess
 from pydantic import SecretStr
 
@@ -32,19 +31,25 @@ def access(**told: Any) -> BrokerAccess:
     )
 
 
+def shown(access: BrokerAccess) -> dict[str, Any]:
+    """What a broker has to do with, and not how its troubles are told."""
+    ours = ("bootstrap.servers", "security.protocol", "sasl.", "ssl.")
+    return {name: value for name, value in access.options().items() if name.startswith(ours)}
+
+
 def test_an_open_broker_is_shown_nothing() -> None:
-    assert access().options() == {"bootstrap_servers": ["one:9092", "two:9092"], "security_protocol": "PLAINTEXT"}
+    assert shown(access()) == {"bootstrap.servers": "one:9092,two:9092", "security.protocol": "plaintext"}
 
 
 def test_a_password_is_shown_to_the_broker_alone() -> None:
     guarded = access(kafka_security="SASL_PLAINTEXT", **SCRAM)
 
-    assert guarded.options() == {
-        "bootstrap_servers": ["one:9092", "two:9092"],
-        "security_protocol": "SASL_PLAINTEXT",
-        "sasl_mechanism": "SCRAM-SHA-256",
-        "sasl_plain_username": "docqa",
-        "sasl_plain_password": "hunter2",
+    assert shown(guarded) == {
+        "bootstrap.servers": "one:9092,two:9092",
+        "security.protocol": "sasl_plaintext",
+        "sasl.mechanism": "SCRAM-SHA-256",
+        "sasl.username": "docqa",
+        "sasl.password": "hunter2",
     }
     assert "hunter2" not in repr(guarded)
 
@@ -53,21 +58,14 @@ def test_a_password_is_shown_to_the_broker_alone() -> None:
 def test_over_tls_a_broker_proves_who_it_is(told: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
     file.write_bytes(Authority().certificate)
-
-    context = access(**told, kafka_ca_file=file).options()["ssl_context"]
-
-    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
-    (trusted,) = context.get_ca_certs()
-    assert trusted["subject"] == ((("commonName", "An authority of a test"),),)
+    assert shown(access(**told, kafka_ca_file=file))["ssl.ca.location"] == str(file)
 
 
 def test_without_authorities_of_its_own_a_broker_is_held_against_the_systems() -> None:
-    context = access(kafka_security="SSL").options()["ssl_context"]
-
-    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert context.cert_store_stats() == ssl.create_default_context().cert_store_stats()
+    assert shown(access(kafka_security="SSL"))["ssl.ca.location"] == "probe"
 
 
-@pytest.mark.parametrize("client", [AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient])
-async def test_every_client_takes_them(client: Any) -> None:
-    client(**access(kafka_security="SASL_SSL", **SCRAM).options())
+@pytest.mark.parametrize("client", [Consumer, Producer, AdminClient])
+def test_every_client_takes_them(client: Any) -> None:
+    group = {"group.id": "some"} if client is Consumer else {}
+    client(access(kafka_security="SASL_SSL", **SCRAM).options() | group)

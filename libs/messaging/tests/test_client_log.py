@@ -1,37 +1,27 @@
 """What the broker's client says while the broker is away."""
 
-import logging
+from confluent_kafka import KafkaError
+from messaging.client_log import Complaints
+from structlog.testing import capture_logs
 
-import pytest
-from messaging import client_log, delivery
 
-
-def test_a_message_is_told_once_in_a_while_and_the_others_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_kind_of_complaint_is_told_once_in_a_while_and_the_others_are_counted() -> None:
     now = 100.0
-    client = logging.getLogger("some.client")
-    client.addFilter(client_log.OnceInAWhile(seconds=30, clock=lambda: now))
-    for node in range(50):
-        client.error("Unable to connect to node %s", node)
-        client.error("Topic %s not found", "documents")
-    now += 31
-    client.error("Unable to connect to node %s", 50)
-    now += 31
-    client.error("Unable to connect to node %s", 51)
+    complaints = Complaints(seconds=30, clock=lambda: now)
+    away, unknown = KafkaError(KafkaError._TRANSPORT), KafkaError(KafkaError._RESOLVE)
 
-    assert caplog.messages == [
-        "Unable to connect to node 0",
-        "Topic documents not found",
-        "Unable to connect to node 50 (and 49 times more since it was said last)",
-        "Unable to connect to node 51",
+    with capture_logs() as told:
+        for _ in range(50):
+            complaints(away)
+            complaints(unknown)
+        now += 31
+        complaints(away)
+        now += 31
+        complaints(away)
+
+    assert [(line["error"], line["before"]) for line in told] == [
+        ("_TRANSPORT", 0),
+        ("_RESOLVE", 0),
+        ("_TRANSPORT", 49),
+        ("_TRANSPORT", 0),
     ]
-
-
-def test_every_logger_of_the_client_is_quietened(caplog: pytest.LogCaptureFixture) -> None:
-    assert delivery  # it loads the client
-    client_log.quieten()
-    client_log.quieten()
-    for name in ("aiokafka", "aiokafka.cluster", "aiokafka.consumer.fetcher", "aiokafka.producer.sender"):
-        for _ in range(3):
-            logging.getLogger(name).error("a test of %s", name)
-
-    assert len(caplog.messages) == 4

@@ -3,23 +3,21 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
-from aiokafka.structs import TopicPartition
 from chassis.ids import uuid7
 from chassis.transactions import Transactions
-from contracts.envelope import Envelope
+from contracts.envelope import TYPE_HEADER, Envelope
 from contracts.facts import DocumentUploaded, Fact
 from contracts.topics import DOCUMENTS, TOPICS
+from docqa import ports
 from docqa.embedded.broker import EmbeddedKafka
-from messaging import tolerant_consumer
 from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
@@ -27,11 +25,10 @@ from messaging.fences import Fence
 from messaging.handling import Handling
 from messaging.subscribing import Subscription
 from messaging.tables import DeadLetter
-from messaging.tolerant_consumer import TolerantConsumer
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.messaging.tests.samples import until, uploaded
+from libs.messaging.tests.samples import ready, until, uploaded
 
 Headers = Sequence[tuple[Any, Any]]
 
@@ -128,82 +125,11 @@ async def test_what_has_been_fetched_already_is_handled_together(
         assert len((await session.execute(made_by)).all()) <= len(facts) / 2
 
 
-class Fetched(TolerantConsumer):
-    """A consumer that gives what it is told to have fetched, and then what it is told to raise, or nothing.
-
-    Every record has a subject of its own, but for those that are told to be about the same one.
-    """
-
-    def __init__(
-        self, offsets: Sequence[int], *, then: Exception | None = None, same: bool = False, wait_ms: int = 500
-    ) -> None:
-        self.offsets = list(offsets)
-        self.then = then
-        self.same = same
-        self._fetch_max_wait_ms = wait_ms
-
-    async def getone(self, *_: Any) -> "ConsumerRecord[Any, Any]":
-        if self.offsets:
-            offset = self.offsets.pop(0)
-            key = b"k" if self.same else b"%d" % offset
-            return ConsumerRecord("documents", 0, offset, 0, 0, key, None, None, -1, -1, ())
-        if self.then is not None:
-            raise self.then
-        await asyncio.Event().wait()
-        raise AssertionError("unreachable")
-
-    def __del__(self, *_: Any) -> None:
-        """There is nothing to close."""
-
-
-@pytest.mark.parametrize("then", [None, KafkaError("something is wrong with the next one")])
-async def test_what_is_found_is_handed_on_whatever_comes_after_it(then: Exception | None) -> None:
-    consumer = Fetched(range(5), then=then)
-    place = TopicPartition("documents", 0)
-    for expected in ([0, 1, 2], [3, 4]):
-        found = await consumer.getmany(max_records=3)
-        assert [record.offset for record in found[place]] == expected
-
-
-@pytest.mark.parametrize(
-    ("consumer", "gathers"),
-    [
-        (Fetched(range(6)), True),
-        (Fetched(range(4)), False),
-        (Fetched(range(6), same=True), False),
-        (Fetched(range(6), wait_ms=12), False),
-    ],
-    ids=["many subjects", "few", "many of one", "a broker that is asked often"],
-)
-async def test_in_a_flood_what_comes_meanwhile_is_taken_together(
-    consumer: Fetched, gathers: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tolerant_consumer, "FLOOD_SECONDS", 60)
-    await consumer.getmany(max_records=20)
-    consumer.offsets = [6]
-    asyncio.get_running_loop().call_later(tolerant_consumer.GATHER_SECONDS / 4, consumer.offsets.append, 7)
-
-    (found,) = (await consumer.getmany(max_records=20)).values()
-
-    assert [record.offset for record in found] == ([6, 7] if gathers else [6])
-
-
-async def test_after_a_flood_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tolerant_consumer, "FLOOD_SECONDS", 0)
-    monkeypatch.setattr(tolerant_consumer, "GATHER_SECONDS", 3600)
-    consumer = Fetched(range(6))
-    await consumer.getmany()
-    consumer.offsets = [6]
-
-    async with asyncio.timeout(5):
-        assert await consumer.getmany()
-
-
 async def test_what_was_not_acknowledged_is_heard_again(
     kafka: str, transactions: Transactions, producer: AIOKafkaProducer
 ) -> None:
     def dies_before_it_acknowledges() -> None:
-        consumption.acknowledgements = None
+        consumption.consumer = None
 
     fact, hears = uploaded(), Hears(meanwhile=dies_before_it_acknowledges)
     async with consuming(kafka, transactions, hears) as consumption:
@@ -212,6 +138,34 @@ async def test_what_was_not_acknowledged_is_heard_again(
     async with consuming(kafka, transactions, hears):
         await until(lambda: len(hears.facts) == 2)
     assert hears.facts == [fact, fact]
+
+
+async def test_what_nobody_here_hears_is_passed_by_and_not_seen_again(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer
+) -> None:
+    memory, hears = BrokerMemory(), Hears()
+    fact, mark = ready(), [(TYPE_HEADER, ready().type.encode())]
+    async with consuming(kafka, transactions, hears, memory=memory) as consumption:
+        await put(producer, value_of(fact), headers=mark)
+        await until(lambda: consumption.handled == 1)
+        assert consumption.next_offsets == {0: 1}
+    async with consuming(kafka, transactions, hears) as consumption:
+        await put(producer, value_of(uploaded()))
+        await until(lambda: len(hears.facts) == 1)
+        await until(lambda: consumption.handled > 0)
+        assert consumption.handled == 1, "the first was acknowledged"
+    assert memory.ends("documents") == {0: 1}
+
+
+@pytest.mark.parametrize("type_", [b"document.unheard_of.v9", b"\xff", b""])
+async def test_no_mark_hides_what_is_no_fact(
+    type_: bytes, kafka: str, transactions: Transactions, producer: AIOKafkaProducer
+) -> None:
+    async with consuming(kafka, transactions, Hears()) as consumption:
+        await put(producer, b"no fact", headers=[(TYPE_HEADER, type_)])
+        await until(lambda: consumption.handled == 1)
+    async with transactions.begin() as session:
+        assert len((await session.scalars(select(DeadLetter))).all()) == 1
 
 
 async def test_poison_among_healthy_neighbours_harms_nobody(
@@ -287,16 +241,34 @@ async def put_damaged(producer: AIOKafkaProducer, damage: str, value: bytes) -> 
     await (await producer.send_batch(batch, "documents", partition=0))
 
 
-async def test_a_consumer_waits_for_a_broker_that_is_not_there_yet(
-    transactions: Transactions,
-) -> None:
-    hears = Hears()
-    async with consuming("127.0.0.1:1", transactions, hears) as consumption:
-        await asyncio.sleep(0.2)
-        assert not consumption.joined.is_set()
-        with EmbeddedKafka({topic.name: topic.partitions for topic in TOPICS}) as broker:
-            consumption._kafka = BrokerAccess(broker.bootstrap_servers)
-            await until(consumption.joined.is_set)
+async def test_a_consumer_waits_for_a_broker_that_is_not_there_yet(transactions: Transactions) -> None:
+    hears, (port,) = Hears(), ports.free(1)
+    with EmbeddedKafka({topic.name: topic.partitions for topic in TOPICS}) as broker:
+        async with consuming(f"127.0.0.1:{port}", transactions, hears) as consumption:
+            await asyncio.sleep(0.2)
+            assert not consumption.joined.is_set()
+            async with leading(port, broker.bootstrap_servers):
+                await until(consumption.joined.is_set)
+
+
+@asynccontextmanager
+async def leading(port: int, servers: str) -> AsyncIterator[None]:
+    """An address that leads to the broker, which then names its own."""
+    host, _, real = servers.partition(",")[0].rpartition(":")
+
+    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while piece := await source.read(4096):
+            target.write(piece)
+        target.close()
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, mine = await asyncio.open_connection(host, int(real))
+        with suppress(OSError):
+            await asyncio.gather(copy(reader, mine), copy(theirs, writer))
+
+    server = await asyncio.start_server(lead, "127.0.0.1", port)
+    yield
+    server.close()
 
 
 async def test_a_group_that_has_committed_nothing_finds_its_topic_new(
@@ -321,23 +293,3 @@ async def test_what_was_heard_is_remembered(kafka: str, transactions: Transactio
             await put(producer, value_of(uploaded(uuid4())), partition=5)
         await until(lambda: consumption.handled == 3)
     assert memory.ends("documents") == {5: 3}
-
-
-async def test_where_nothing_happens_the_broker_is_asked_less_often(
-    kafka: str, transactions: Transactions, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tolerant_consumer, "BRISK_SECONDS", 0.05)
-    hears = Hears()
-    async with consuming(kafka, transactions, hears) as consumption:
-        await until(consumption.joined.is_set)
-
-        def wait() -> int:
-            assert consumption.consumer is not None
-            milliseconds: int = consumption.consumer._fetcher._fetch_max_wait_ms
-            return milliseconds
-
-        await until(lambda: wait() == 80)
-        monkeypatch.setattr(tolerant_consumer, "BRISK_SECONDS", 60)
-        await put(producer, value_of(uploaded()))
-        await until(lambda: len(hears.facts) == 1)
-        assert wait() == 10

@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 import pytest
 import structlog
-from aiokafka import ConsumerRecord
 from chassis.database import create_engine, create_sessions
 from chassis.ids import uuid7
 from chassis.transactions import Transactions
+from confluent_kafka import Message
 from contracts.envelope import Envelope
 from contracts.facts import DocumentDeleted, DocumentFact, DocumentReady, DocumentUploaded, Fact
 from contracts.topics import DOCUMENTS, USERS
@@ -225,8 +225,8 @@ async def test_poison_is_put_aside_once(transactions: Transactions, value: bytes
     assert letter.value == (None if value is None else value[: 1024 * 1024])
 
 
-def raw(headers: list[tuple[str, bytes | None]], value: bytes) -> "ConsumerRecord[Any, Any]":
-    return ConsumerRecord("documents", 0, 1, 0, 0, b"key", value, None, 3, len(value), tuple(headers))
+def raw(headers: list[tuple[str, str | bytes | None]], value: bytes) -> Message:
+    return Message(topic="documents", partition=0, offset=1, key=b"key", value=value, headers=headers)
 
 
 @pytest.mark.parametrize("header", [None, b"\xff\xfe"])

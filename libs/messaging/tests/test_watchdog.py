@@ -1,50 +1,42 @@
 """A consumer that is alive and does nothing."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, cast
 
 import pytest
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaConnectionError
-from aiokafka.structs import TopicPartition
 from chassis import metrics
+from confluent_kafka import KafkaError, KafkaException
 from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
+from messaging.gathering import GatheringConsumer
 from messaging.watchdog import Watchdog
 
 from libs.messaging.tests.samples import until
 
-PLACE = TopicPartition("documents", 0)
 
-
-class Consumer:
-    """As much of a consumer as the watchdog asks."""
+class Broker:
+    """As much of a broker as the watchdog asks: one partition."""
 
     def __init__(self) -> None:
+        self.begin = 0
         self.end = 0
-        self.position_at: int | None = 0
-        self.committed_at = 0
-        self.assigned = {PLACE}
+        self.committed_at: int | None = 0
         self.away = False
 
-    def partitions_for_topic(self, topic: str) -> set[int]:
+    async def partitions(self, topic: str) -> set[int]:
+        if self.away:
+            raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))
         return {0}
 
-    def assignment(self) -> set[TopicPartition]:
-        return self.assigned
+    async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, self.end)
 
-    async def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
-        if self.away:
-            raise KafkaConnectionError
-        return dict.fromkeys(places, self.end)
+    async def begins(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, self.begin)
 
-    async def position(self, place: TopicPartition) -> int:
-        if self.position_at is None:
-            raise TimeoutError
-        return self.position_at
-
-    async def committed(self, place: TopicPartition) -> int:
-        return self.committed_at
+    async def committed(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        return {} if self.committed_at is None else dict.fromkeys(partitions, self.committed_at)
 
 
 class Consumes:
@@ -53,10 +45,12 @@ class Consumes:
     topic = "documents"
     group = "some.documents"
 
-    def __init__(self, consumer: Consumer) -> None:
-        self.consumer: AIOKafkaConsumer | None = consumer
+    def __init__(self, broker: Broker) -> None:
+        self.questions = broker
+        self.consumer: GatheringConsumer | None = cast("GatheringConsumer", self)
         self.handled = 0
-        self.next_offsets: dict[TopicPartition, int] = {}
+        self.assigned = {0}
+        self.next_offsets: dict[int, int] = {}
         self.is_waiting = False
 
 
@@ -68,8 +62,8 @@ class Watched:
         self.ended: list[str] = []
         self.lost: list[str] = []
         self.memory = BrokerMemory()
-        self.consumer = Consumer()
-        self.consumes = Consumes(self.consumer)
+        self.broker = Broker()
+        self.consumes = Consumes(self.broker)
         self.watchdog = Watchdog(
             [cast("Consumption", self.consumes)],
             self.memory,
@@ -95,7 +89,7 @@ def watched() -> Watched:
 
 
 async def test_no_progress_though_there_is_lag_ends_the_process(watched: Watched) -> None:
-    watched.consumer.end = 10
+    watched.broker.end = 10
     for seconds in (0, 30):
         await watched.look_after(seconds)
     assert watched.ended == []
@@ -106,7 +100,7 @@ async def test_no_progress_though_there_is_lag_ends_the_process(watched: Watched
 
 
 async def test_slow_progress_is_progress(watched: Watched) -> None:
-    watched.consumer.end = 10
+    watched.broker.end = 10
     for _ in range(5):
         await watched.look_after(30)
         watched.consumes.handled += 1
@@ -114,28 +108,31 @@ async def test_slow_progress_is_progress(watched: Watched) -> None:
 
 
 async def test_nothing_to_do_is_not_stalling(watched: Watched) -> None:
-    watched.consumer.end = watched.consumer.position_at = 10
+    watched.broker.end = watched.broker.committed_at = 10
     for _ in range(5):
         await watched.look_after(30)
-    watched.consumer.end = 20
-    watched.consumes.next_offsets = {PLACE: 20}
+    watched.broker.end = 20
+    watched.consumes.next_offsets = {0: 20}
     await watched.look_after(30)
     assert watched.ended == []
 
 
-async def test_a_consumer_that_cannot_even_say_where_it_is_has_stalled(watched: Watched) -> None:
-    watched.consumer.end, watched.consumer.position_at = 10, None
+@pytest.mark.parametrize(("begin", "stalled"), [(0, True), (10, False)])
+async def test_a_group_that_has_committed_nothing_has_the_whole_log_before_it(
+    begin: int, stalled: bool, watched: Watched
+) -> None:
+    watched.broker.begin, watched.broker.end, watched.broker.committed_at = begin, 10, None
     for _ in range(3):
         await watched.look_after(30)
-    assert len(watched.ended) > 0
+    assert (len(watched.ended) > 0) is stalled
 
 
 async def test_without_partitions_it_is_the_group_that_must_move(watched: Watched) -> None:
-    watched.consumer.assigned = set()
-    watched.consumer.end, watched.consumer.committed_at = 10, 2
+    watched.consumes.assigned = set()
+    watched.broker.end, watched.broker.committed_at = 10, 2
     for _ in range(4):
         await watched.look_after(30)
-        watched.consumer.committed_at += 1
+        watched.broker.committed_at = (watched.broker.committed_at or 0) + 1
     assert watched.ended == []
     for _ in range(3):
         await watched.look_after(30)
@@ -143,17 +140,17 @@ async def test_without_partitions_it_is_the_group_that_must_move(watched: Watche
 
 
 async def test_a_handler_that_waits_for_its_database_is_left_alone(watched: Watched) -> None:
-    watched.consumer.end, watched.consumes.is_waiting = 10, True
+    watched.broker.end, watched.consumes.is_waiting = 10, True
     for _ in range(3):
         await watched.look_after(30)
     assert watched.ended == []
 
 
 async def test_a_broker_that_is_away_is_no_reason_to_end(watched: Watched) -> None:
-    watched.consumer.end = 10
+    watched.broker.end = 10
     running = asyncio.create_task(watched.watchdog.run())
     await until(lambda: watched.watchdog._progress["some.documents"].since > 0)
-    watched.consumer.away = True
+    watched.broker.away = True
     await until(lambda: watched.watchdog._progress["some.documents"].since == 0)
     watched.now += 1000
     assert await watched.watchdog.alive() is None
@@ -164,26 +161,26 @@ async def test_a_broker_that_is_away_is_no_reason_to_end(watched: Watched) -> No
 
 async def test_a_log_that_has_become_shorter_is_told_of_once(watched: Watched) -> None:
     watched.memory.heard("documents", 0, 9)
-    watched.consumer.end = watched.consumer.position_at = 10
+    watched.broker.end = watched.broker.committed_at = 10
     await watched.look_after(1)
     assert watched.lost == []
-    watched.consumer.end = watched.consumer.position_at = 3
+    watched.broker.end = watched.broker.committed_at = 3
     await watched.look_after(1)
     await watched.look_after(1)
     assert watched.lost == ["documents"]
 
 
 async def test_lag_is_measured(watched: Watched) -> None:
-    watched.consumer.end, watched.consumer.position_at = 10, 4
+    watched.broker.end, watched.broker.committed_at = 10, 4
     await watched.look_after(1)
     gauge: Any = metrics.CONSUMER_LAG.labels("documents", "0")
     assert gauge._value.get() == 6
 
 
 async def test_the_lag_of_a_partition_that_went_to_another_replica_is_not_told_any_more(watched: Watched) -> None:
-    watched.consumer.end = 10
+    watched.broker.end = 10
     await watched.look_after(1)
-    watched.consumer.assigned = set()
+    watched.consumes.assigned = set()
     await watched.look_after(1)
 
     told = [sample for metric in metrics.CONSUMER_LAG.collect() for sample in metric.samples]

@@ -64,7 +64,7 @@ LONGEST = 500
 
 REDACTED = "[redacted]"
 
-NOISY = ("aiokafka", "alembic", "asyncio", "faststream", "httpcore", "httpx", "httpx2", "urllib3", "uvicorn")
+NOISY = ("alembic", "asyncio", "faststream", "httpcore", "httpx", "httpx2", "urllib3", "uvicorn")
 """Libraries that tell at info level what only they care about."""
 
 

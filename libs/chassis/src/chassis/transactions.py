@@ -37,6 +37,7 @@ class Transactions:
 
     def __init__(self, engine: AsyncEngine, sessions: Sessions) -> None:
         self.backends: set[int] = set()
+        self._hearers: list[Callable[[dict[str, Any]], None]] = []
         self._sessions = sessions
         # BEGIN and COMMIT are said here and not by SQLAlchemy, so that the driver may be the first to say something.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -53,12 +54,19 @@ class Transactions:
             try:
                 async with _closing(self._sessions(bind=connection, info={_DRIVER: driver})) as session:
                     yield session
+                    memory = memory_of(session)
                     await _conclude(session, driver)
                 await to_the_end(driver.execute("COMMIT"))
             except BaseException:
                 if driver.is_in_transaction():
                     await to_the_end(driver.execute("ROLLBACK"))
                 raise
+        for hear in self._hearers:
+            hear(memory)
+
+    def on_commit(self, hear: "Callable[[dict[str, Any]], None]") -> None:
+        """Call `hear` right after each commit, with what was to be remembered as long as that transaction lasted."""
+        self._hearers.append(hear)
 
     @asynccontextmanager
     async def driver(self) -> AsyncIterator[Driver]:

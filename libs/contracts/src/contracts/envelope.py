@@ -10,6 +10,9 @@ from contracts.facts import FACTS, Fact
 
 CONTENT_TYPE = "application/cloudevents+json"
 
+TYPE_HEADER = "ce_type"
+"""The header that repeats the fact's type, as CloudEvents' binding for Kafka allows: for whoever passes the fact by."""
+
 
 class Unreadable(Exception):
     """A record that is no fact we know: not an envelope, an unknown type, or fields that do not fit."""

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from contracts.compatibility import Schema, breaks
-from contracts.envelope import CONTENT_TYPE, Envelope
+from contracts.envelope import CONTENT_TYPE, TYPE_HEADER, Envelope
 from contracts.facts import FACTS, Fact
 from contracts.flow import FLOW
 from contracts.topics import TOPICS, Topic
@@ -128,6 +128,7 @@ def _message(fact: type[Fact]) -> dict[str, Any]:
     return {
         "name": fact.type,
         "contentType": CONTENT_TYPE,
+        "headers": {"type": "object", "properties": {TYPE_HEADER: {"const": fact.type}}},
         "summary": (fact.__doc__ or "").splitlines()[0],
         "bindings": {"kafka": {"key": {"type": "string", "description": "the id that the fact is about"}}},
         "payload": {

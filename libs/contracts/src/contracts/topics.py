@@ -13,13 +13,15 @@ class Topic:
     key: str
     """The name of the id that its facts are keyed by, as logs and traces tell it."""
     retention: timedelta | None = None
+    awaited: bool = False
+    """Whether people wait for what its facts bring about, step by step."""
 
     @property
     def compacted(self) -> bool:
         return self.retention is None
 
 
-DOCUMENTS = Topic("documents", partitions=24, key="document_id", retention=timedelta(days=7))
+DOCUMENTS = Topic("documents", partitions=24, key="document_id", retention=timedelta(days=7), awaited=True)
 USERS = Topic("users", partitions=3, key="user_id", retention=timedelta(days=7))
 INDEXES = Topic("indexes", partitions=1, key="index_id")
 

@@ -1,13 +1,15 @@
 """How a connection to the broker is opened: where it is, and what it wants to be shown."""
 
-import ssl
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from chassis.settings import KafkaSecurity, SaslMechanism, ServiceSettings
 from pydantic import SecretStr
+
+from messaging.client_log import Complaints
+
+CONNECT_AGAIN_MS = 1000  # at most; the client's own ten seconds would be added to every outage of the broker
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,19 @@ class BrokerAccess:
         )
 
     def options(self) -> dict[str, Any]:
-        """Arguments of aiokafka's clients."""
-        options: dict[str, Any] = {"bootstrap_servers": self.servers.split(","), "security_protocol": self.security}
+        """Settings of librdkafka's clients. What they have to say of the broker goes to our log, once in a while."""
+        options: dict[str, Any] = {
+            "bootstrap.servers": self.servers,
+            "security.protocol": self.security.lower(),
+            "reconnect.backoff.max.ms": CONNECT_AGAIN_MS,
+            "log_level": 0,  # it would write to the standard error, past our log
+            "error_cb": Complaints(),
+        }
         if self.security.endswith("SSL"):
-            options["ssl_context"] = self._tls
+            # Without authorities of its own the wheel's OpenSSL has to look for the system's.
+            options["ssl.ca.location"] = str(self.ca_file or "probe")
         if self.security.startswith("SASL_"):
-            options["sasl_mechanism"] = self.sasl_mechanism
-            options["sasl_plain_username"] = self.username
-            options["sasl_plain_password"] = self.password.get_secret_value() if self.password else None
+            options["sasl.mechanism"] = self.sasl_mechanism
+            options["sasl.username"] = self.username
+            options["sasl.password"] = self.password.get_secret_value() if self.password else None
         return options
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        """Made once: reading the system's authorities takes tens of milliseconds, and connections are made often."""
-        return ssl.create_default_context(cafile=self.ca_file)

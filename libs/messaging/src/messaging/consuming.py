@@ -2,23 +2,22 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
-from aiokafka.errors import KafkaError
-from aiokafka.structs import TopicPartition
 from chassis import metrics
 from chassis.process import End, end_process
+from confluent_kafka import KafkaException, Message, TopicPartition
 from faststream import AckPolicy
-from faststream.kafka.message import KafkaMessage
+from faststream.confluent.message import KafkaMessage
 
-from messaging.acking import Acknowledgements
+from messaging.asking import BrokerQuestions
 from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
+from messaging.gathering import POLL_SECONDS, GatheringBroker, GatheringConsumer
 from messaging.handling import Handling
-from messaging.records import Record
-from messaging.tolerant_consumer import TolerantBroker
+from messaging.records import Record, type_of
 
 MAX_POLL_MS = 300_000  # longer than a handler waits for its database
 # A group that joined while its topic was not there is given nothing, and asks for nothing, until it looks again.
@@ -28,7 +27,7 @@ HEARTBEAT_MS = 1_000
 # Records that are handled together, if so many have come.
 AT_ONCE = 20
 STOP_SECONDS = 4.0
-RETRY_AFTER = (0.1, 0.5, 1.0, 2.0)
+ASK_AGAIN_SECONDS = 1.0
 
 NewLog = Callable[[str], None]
 """Told the name of a topic of which this group has never committed anything."""
@@ -37,7 +36,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Consumption:
-    """Consumes until it is cancelled, and tells how far it has come."""
+    """Consumes until it is cancelled, and tells how far it has come. The client waits for a broker that is away."""
 
     def __init__(
         self,
@@ -55,11 +54,12 @@ class Consumption:
         self.topic = topic
         self.group = group
         self.handled = 0
-        self.next_offsets: dict[TopicPartition, int] = {}
+        self.assigned: set[int] = set()
+        self.next_offsets: dict[int, int] = {}
         self.joined = asyncio.Event()
-        self.consumer: AIOKafkaConsumer | None = None
-        self.acknowledgements: Acknowledgements | None = None
+        self.consumer: GatheringConsumer | None = None
         self._kafka = kafka
+        self.questions = BrokerQuestions(kafka, group)
         self._handling = handling
         self._memory = memory
         self._fetch_max_wait_ms = fetch_max_wait_ms
@@ -67,6 +67,7 @@ class Consumption:
         self._on_new_log = on_new_log
         self._end = end
         self._handling_some = asyncio.Lock()
+        self._joining: asyncio.Task[None] | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -74,49 +75,38 @@ class Consumption:
         return self._handling.waiting
 
     async def run(self) -> None:
-        """Consume; while the broker is away, try again."""
-        failures = 0
-        while True:
-            broker = self._broker()
-            try:
-                await broker.start()
-                failures = 0
-                await self._consume()
-            except (KafkaError, OSError, TimeoutError) as error:
-                log.warning("the broker is away", topic=self.topic, error=type(error).__name__)
-            finally:
-                await self._stop(broker)
-            await asyncio.sleep(RETRY_AFTER[min(failures, len(RETRY_AFTER) - 1)])
-            failures += 1
+        """Consume."""
+        broker = self._broker()
+        try:
+            await broker.start()
+            assert isinstance(self._subscriber.consumer, GatheringConsumer)
+            self.consumer = self._subscriber.consumer
+            log.info("consuming", topic=self.topic, group=self.group)
+            await asyncio.Event().wait()
+        finally:
+            await self._stop(broker)
 
-    async def _consume(self) -> None:
-        self.consumer = self._subscriber.consumer
-        assert self.consumer is not None
-        self.acknowledgements = Acknowledgements(self.consumer)
-        self.joined.set()
-        log.info("consuming", topic=self.topic, group=self.group)
-        await self.acknowledgements.run()
-
-    async def _stop(self, broker: TolerantBroker) -> None:
+    async def _stop(self, broker: GatheringBroker) -> None:
         """Commit what is done and leave the group. Neither may take for ever: what was not committed is heard again."""
-        self.joined.clear()
-        acknowledgements = self.acknowledgements
+        self._leave()
         with contextlib.suppress(Exception):
             async with asyncio.timeout(STOP_SECONDS):
                 self._subscriber.running = False
                 async with self._handling_some:
-                    if acknowledgements is not None:
-                        await acknowledgements.flush()
+                    pass
         with contextlib.suppress(Exception):
             async with asyncio.timeout(STOP_SECONDS):
                 await broker.stop()
-        self.consumer = self.acknowledgements = None
+        self.consumer = None
 
-    def _broker(self) -> TolerantBroker:
-        broker = TolerantBroker(
+    def _broker(self) -> GatheringBroker:
+        broker = GatheringBroker(
             self._kafka,
+            passes_by=lambda message: message.error() is None and self._handling.passes_by(type_of(message)),
+            unhurried=lambda message: message.error() is None and self._handling.is_unhurried(type_of(message)),
+            on_passed=self._passed,
+            end=self._end,
             client_id=self.group,
-            consumer_only=True,
             allow_auto_create_topics=False,
             metadata_max_age_ms=METADATA_MAX_AGE_MS,
             apply_types=False,
@@ -132,9 +122,12 @@ class Consumption:
             session_timeout_ms=self._session_timeout_ms,
             heartbeat_interval_ms=min(HEARTBEAT_MS, self._session_timeout_ms // 3),
             max_poll_interval_ms=MAX_POLL_MS,
-            listener=_Rebalances(self),
+            on_assign=self._in_the_loop(self._were_assigned),
+            on_revoke=self._in_the_loop(self._were_revoked),
+            on_lost=self._in_the_loop(self._were_lost),
             batch=True,
             max_records=AT_ONCE,
+            polling_interval=POLL_SECONDS,
             parser=_as_they_are,
             decoder=_raw,
             no_reply=True,
@@ -142,64 +135,79 @@ class Consumption:
         self._subscriber(self._hear)
         return broker
 
-    async def _hear(self, raw: "Sequence[ConsumerRecord[bytes | None, bytes | None]]") -> None:
+    async def _hear(self, raw: Sequence[Message]) -> None:
+        records = [Record.of(message) for message in raw]
         try:
             async with self._handling_some:
-                await self._handling.handle(*map(Record.of, raw))
+                await self._handling.handle(*records)
+                for record in records:
+                    self._done(record.partition, record.offset)
         except Exception:
             # FastStream would go on to the next records, and their acknowledgement would cover these.
-            log.exception("records were neither handled nor put aside", topic=self.topic, offset=raw[0].offset)
+            log.exception("records were neither handled nor put aside", topic=self.topic, offset=records[0].offset)
             self._end("records were neither handled nor put aside")
             await asyncio.Event().wait()
-        for record in raw:
-            self._handled(record)
 
-    def _handled(self, record: "ConsumerRecord[bytes | None, bytes | None]") -> None:
+    def _passed(self, message: Message) -> None:
+        """Of a record that nothing is to be noted of. Called in the consumer's thread, and never during a handler."""
+        self._done(int(message.partition() or 0), int(message.offset() or 0))
+
+    def _done(self, partition: int, offset: int) -> None:
         self.handled += 1
-        self.next_offsets[TopicPartition(record.topic, record.partition)] = record.offset + 1
-        self._memory.heard(record.topic, record.partition, record.offset)
-        if self.acknowledgements is not None:
-            self.acknowledgements.done(record.topic, record.partition, record.offset)
+        self.next_offsets[partition] = offset + 1
+        self._memory.heard(self.topic, partition, offset)
+        if self.consumer is not None:
+            self.consumer.done(self.topic, partition, offset + 1)
 
-    async def _assigned(self) -> None:
-        """A group that has committed nothing at all of a topic sees it for the first time, or the broker forgot."""
-        consumer = self._subscriber.consumer
-        if consumer is None or self._on_new_log is None:
-            return
-        places = [TopicPartition(self.topic, number) for number in consumer.partitions_for_topic(self.topic) or ()]
-        committed = await asyncio.gather(*(consumer.committed(place) for place in places))
-        if not any(committed):
-            self._on_new_log(self.topic)
+    def _in_the_loop(self, call: Callable[[set[int]], None]) -> Callable[[object, Iterable[TopicPartition]], None]:
+        """For the client, which calls while it is asked for records: in a thread, and never during a handler."""
+        loop = asyncio.get_running_loop()
 
+        def told(_consumer: object, places: Iterable[TopicPartition]) -> None:
+            loop.call_soon_threadsafe(partial(call, {place.partition for place in places}))
 
-class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
-    def __init__(self, consumption: Consumption) -> None:
-        self._consumption = consumption
+        return told
 
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        acknowledgements = self._consumption.acknowledgements
-        for place in revoked:
-            self._consumption.next_offsets.pop(place, None)
+    def _were_assigned(self, partitions: set[int]) -> None:
+        self.assigned |= partitions
+        self._joining = asyncio.ensure_future(self._join())
+
+    def _were_revoked(self, partitions: set[int]) -> None:
+        self.assigned -= partitions
+        for partition in partitions:
+            self.next_offsets.pop(partition, None)
             with contextlib.suppress(KeyError):
-                metrics.CONSUMER_LAG.remove(place.topic, str(place.partition))
-        if acknowledgements is not None and revoked:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(2):
-                    await acknowledgements.flush()
-            acknowledgements.forget(revoked)
+                metrics.CONSUMER_LAG.remove(self.topic, str(partition))
 
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        del assigned
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._consumption._assigned()
-        except (KafkaError, OSError, TimeoutError) as error:
-            log.warning("could not tell whether the topic is new", error=type(error).__name__)
+    def _were_lost(self, partitions: set[int]) -> None:
+        self._were_revoked(partitions)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._joining is not None:
+            self._joining.cancel()
+        self.joined.clear()
+
+    async def _join(self) -> None:
+        """A group that has committed nothing at all of a topic sees it for the first time, or the broker forgot."""
+        while self._on_new_log is not None:
+            try:
+                partitions = await self.questions.partitions(self.topic)
+                committed = await self.questions.committed(self.topic, partitions)
+            except KafkaException as error:
+                log.warning("cannot tell yet whether the topic is new", topic=self.topic, error=str(error))
+                self.joined.set()  # it consumes, whatever the topic is
+                await asyncio.sleep(ASK_AGAIN_SECONDS)
+            else:
+                if not committed:
+                    self._on_new_log(self.topic)
+                break
+        self.joined.set()
 
 
-async def _as_they_are(raw: "Sequence[ConsumerRecord[bytes | None, bytes | None]]") -> KafkaMessage:
-    """A message whatever is in it: FastStream's own parser drops records with odd headers before any handler."""
-    return KafkaMessage(raw_message=raw, body=b"", headers={}, consumer=_NO_CONSUMER, message_id=f"{raw[0].offset}")
+async def _as_they_are(raw: Sequence[Message]) -> KafkaMessage:
+    """A message whatever is in it: FastStream's own parser fails at records with odd headers before any handler."""
+    return KafkaMessage(raw_message=raw, body=b"", headers={}, consumer=_NO_CONSUMER, message_id=f"{raw[0].offset()}")
 
 
 async def _raw(message: KafkaMessage) -> object:
@@ -207,12 +215,12 @@ async def _raw(message: KafkaMessage) -> object:
 
 
 class _NoConsumer:
-    """FastStream's messages want one; records are acknowledged by `messaging.acking`, and never sought back."""
+    """FastStream's messages want one; positions are told to the consumer itself, and never sought back."""
 
     async def commit(self) -> None:
         raise NotImplementedError
 
-    def seek(self, partition: TopicPartition, offset: int) -> None:
+    async def seek(self, topic: str | None, partition: int | None, offset: int | None) -> None:
         raise NotImplementedError
 
 

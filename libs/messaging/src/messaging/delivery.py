@@ -12,9 +12,10 @@ from chassis.health import Check
 from chassis.process import End, end_process
 from chassis.settings import ServiceSettings
 from chassis.transactions import Transactions
+from contracts.topics import Topic
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messaging import client_log, gauges, taking, topics
+from messaging import gauges, taking, topics
 from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.chores import Chore, ChoreRunner
@@ -22,6 +23,7 @@ from messaging.consuming import Consumption
 from messaging.handling import Handling
 from messaging.housekeeping import housekeeping
 from messaging.listening import Listener
+from messaging.outbox import types_said
 from messaging.producing import Producer
 from messaging.relay import Relay, WipedHook
 from messaging.replaying import Replayer
@@ -35,6 +37,8 @@ AGAIN = 1.0
 DRAIN_SECONDS = 3.0
 STOP_SECONDS = 12.0  # all of it together stays below the 30 s after which a supervisor kills
 CANCEL_SECONDS = 4.0
+SELDOM = 8  # times as long
+SELDOM_MS = 100
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -67,28 +71,32 @@ class Delivery:
         self._doubt = asyncio.Event()
         self._kafka = BrokerAccess.of(settings)
         self._producer = Producer(self._kafka)
-        self._transactions = Transactions(engine, self._sessions)
+        self.transactions = Transactions(engine, self._sessions)
         self._relay = Relay(
-            self._transactions,
+            self.transactions,
             self._producer,
             self._memory,
             on_wiped=on_wiped,
             on_trouble=self._doubt.set,
         )
-        self._workers = {work.kind: Worker(work, self._transactions, self.wake) for work in works}
+        self._workers = {work.kind: Worker(work, self.transactions, self.wake) for work in works}
         self._chores = {chore.name: ChoreRunner(chore, self._sessions) for chore in (housekeeping(), *chores)}
         self._handlings = {
-            each.topic.name: Handling(each, self._transactions, workers=self._workers, end=end)
-            for each in subscriptions
+            each.topic.name: Handling(each, self.transactions, workers=self._workers, end=end) for each in subscriptions
         }
-        self._consumptions = [self._consumption(service, topic) for topic in self._handlings]
+        self._consumptions = [self._consumption(service, each.topic) for each in subscriptions]
         self._watchdog = Watchdog(
-            self._consumptions, self._memory, on_lost=self._relay.broker_lost, on_trouble=self._doubt.set, end=end
+            self._consumptions,
+            self._memory,
+            on_lost=self._relay.broker_lost,
+            on_trouble=self._doubt.set,
+            end=end,
         )
         self._replayer = Replayer(self._sessions, self._handlings, woken=self.listener.subscribe("dead_letters"))
-        self.listener.on("outbox", self._relay.said)
-        # What is noted in these transactions wakes its workers directly.
-        self.listener.on("jobs", self._notified, unless_from=self._transactions.is_served_by)
+        # What is said and noted in these transactions wakes relay and workers directly.
+        self.transactions.on_commit(self._committed)
+        self.listener.on("outbox", self._relay.said, unless_from=self.transactions.is_served_by)
+        self.listener.on("jobs", self._notified, unless_from=self.transactions.is_served_by)
         self.listener.on("fences", self._fence_changed)
 
     @property
@@ -116,7 +124,6 @@ class Delivery:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Deliver until the block ends; then hand back what is being worked on, send what is left, and stop."""
-        client_log.quieten()
         background = [
             self._keep(self.listener.run(), "listener"),
             self._keep(self._relay.run(), "relay"),
@@ -140,20 +147,25 @@ class Delivery:
                 task.cancel()
             await _wait_for([*working, *background], CANCEL_SECONDS)
             await self._send_the_rest()
-            await self._transactions.close()
+            await self.transactions.close()
 
-    def _consumption(self, service: str, topic: str) -> Consumption:
+    def _consumption(self, service: str, topic: Topic) -> Consumption:
         return Consumption(
             kafka=self._kafka,
-            topic=topic,
-            group=group_of(service, topic),
-            handling=self._handlings[topic],
+            topic=topic.name,
+            group=group_of(service, topic.name),
+            handling=self._handlings[topic.name],
             memory=self._memory,
-            fetch_max_wait_ms=self._settings.kafka_fetch_max_wait_ms,
+            fetch_max_wait_ms=self._fetch_max_wait_ms(topic),
             session_timeout_ms=self._settings.kafka_session_timeout_ms,
             on_new_log=self._relay.broker_lost,
             end=self._end,
         )
+
+    def _fetch_max_wait_ms(self, topic: Topic) -> int:
+        """A broker that does not answer a waiting fetch is asked often only for what people wait for."""
+        wait = self._settings.kafka_fetch_max_wait_ms
+        return wait if topic.awaited else max(wait, min(wait * SELDOM, SELDOM_MS))
 
     async def _consume(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -178,7 +190,7 @@ class Delivery:
         """Once a second: jobs whose lease ran out wait again, and what became due is taken."""
         while self._workers:
             try:
-                async with self._transactions.driver() as driver:
+                async with self.transactions.driver() as driver:
                     due = await taking.pulse(driver, list(self._workers))
                 for kind in due:
                     self.wake(kind)
@@ -192,6 +204,10 @@ class Delivery:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self._relay.drain()
         await self._producer.stop()
+
+    def _committed(self, memory: Mapping[str, Any]) -> None:
+        for type_ in types_said(memory):
+            self._relay.said(type_)
 
     def _notified(self, kind: str | None) -> None:
         for name in self._workers if kind is None else (kind,):

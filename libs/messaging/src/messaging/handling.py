@@ -17,7 +17,7 @@ from chassis.failures import Failure, Poison
 from chassis.process import End, end_process
 from chassis.telemetry import continue_trace, span
 from chassis.transactions import Transactions
-from contracts.facts import Fact
+from contracts.facts import FACTS, Fact
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from messaging import dead_letters, fences
@@ -84,6 +84,7 @@ class Handling:
         patience: float = PATIENCE,
     ) -> None:
         self._handlers = dict(subscription.handlers)
+        self._unhurried = frozenset(subscription.unhurried)
         self._passes_by = subscription.passes_by
         self._turn = subscription.turn
         self._transactions = transactions
@@ -91,6 +92,15 @@ class Handling:
         self._end = end
         self._patience = patience
         self.waiting = False
+
+    def passes_by(self, type_: str | None) -> bool:
+        """Whether a fact of this type is none that is heard here: then there is nothing to handle."""
+        fact = FACTS.get(type_ or "")
+        return fact is not None and fact not in self._handlers
+
+    def is_unhurried(self, type_: str | None) -> bool:
+        """Whether nobody waits for what is noted of a fact of this type."""
+        return FACTS.get(type_ or "") in self._unhurried
 
     async def handle(self, *records: Record) -> None:
         """Returns when they may be acknowledged."""

@@ -1,7 +1,9 @@
 """Saying a fact in the transaction of the change that made it true."""
 
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from chassis.ids import uuid7
@@ -61,6 +63,11 @@ def say_again(session: AsyncSession, record: Record) -> None:
     """Put a fact that could not be sent into the outbox once more, with the id that it has. Raises `Poison`."""
     heard = read(record)
     _say(session, heard.fact, heard.event_id, record.value or b"", heard.traceparent)
+
+
+def types_said(memory: Mapping[str, Any]) -> set[str]:
+    """The types of the facts that a transaction with this memory has said."""
+    return {said.type for said in memory.get(_SAID, ())}
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,43 @@
 """Sending to the broker: in order within a partition, and never for long."""
 
 import asyncio
-import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
+import confluent_kafka
 import structlog
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    InvalidTopicError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-)
-from aiokafka.structs import RecordMetadata
-from contracts.envelope import CONTENT_TYPE
+from confluent_kafka import KafkaError, KafkaException, Message
+from contracts.envelope import CONTENT_TYPE, TYPE_HEADER
 
+from messaging.asking import metadata
 from messaging.broker_access import BrokerAccess
 
 SEND_SECONDS = 5.0
 
-REFUSALS = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTopicError, AssertionError, ValueError)
+REFUSALS = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.INVALID_RECORD,
+        KafkaError._INVALID_ARG,
+    }
+)
 """What no later attempt can mend: the broker, or the client on its behalf, will never take this record."""
+
+SETTINGS = {
+    "acks": "all",
+    "linger.ms": 0,
+    # A record that was not acknowledged within this time is given up, so that no copy of it lies in wait.
+    "message.timeout.ms": round(SEND_SECONDS * 1000 * 0.8),
+    "request.timeout.ms": round(SEND_SECONDS * 1000 * 0.8),
+    # Whoever sends again knows what was said after it; the client would put it behind that.
+    "message.send.max.retries": 0,
+    "enable.idempotence": False,
+    # As Java's clients do it, and so did every release of ours: a subject stays in its partition.
+    "partitioner": "murmur2_random",
+    "topic.metadata.propagation.max.ms": 0,  # a topic that is not there is missing now
+}
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -33,6 +48,7 @@ class Outgoing:
 
     id: int
     topic: str
+    type: str
     key: bytes
     value: bytes
     traceparent: str | None
@@ -64,31 +80,23 @@ class Producer:
     """One connection to the broker, made again whenever something went wrong on it.
 
     It is not an idempotent producer: an event that arrives twice is harmless to everybody, and the states from which
-    an idempotent producer never recovers are not. Order is kept without it, one batch a partition at a time.
+    an idempotent producer never recovers are not. Order is kept without it: nothing is sent again behind our back.
     """
 
     def __init__(self, kafka: BrokerAccess) -> None:
         self._kafka = kafka
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: confluent_kafka.Producer | None = None
+        self._answers = False
 
     async def connect(self) -> None:
-        """Make sure of a connection. Raises `KafkaError` or `OSError` while the broker is away."""
-        if self._producer is not None:
-            return
-        producer = AIOKafkaProducer(
-            **self._kafka.options(),
-            acks="all",
-            # A batch that was not acknowledged within this time is given up, so that no copy of it lies in wait.
-            request_timeout_ms=round(SEND_SECONDS * 1000 * 0.8),
-            metadata_max_age_ms=60_000,
-        )
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await producer.start()
-        except BaseException:
-            await _stop(producer)
-            raise
-        self._producer = producer
+        """Make sure of a connection. Raises `KafkaException` while the broker is away; the client goes on trying."""
+        if self._producer is None:
+            self._producer = confluent_kafka.Producer({**self._kafka.options(), **SETTINGS})
+            self._answers = False
+        if not self._answers:
+            await metadata(self._producer, within=0)
+            self._answers = True
+        self._producer.poll(0)  # while nothing is sent, this alone lets it tell of its troubles
 
     async def send(self, records: Sequence[Outgoing]) -> list[Outcome]:
         """Send them, in the order given, within the time limit. Gives what became of each, in the same order."""
@@ -102,62 +110,60 @@ class Producer:
         return outcomes
 
     async def stop(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await _stop(producer)
+        """What is buffered is dropped: the outbox has it."""
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            producer.purge(blocking=False)
 
     async def _send_within(self, records: Sequence[Outgoing], seconds: float) -> list[Outcome]:
         await self.connect()
         assert self._producer is not None
-        topics = [list(group) for _, group in groupby(sorted(records, key=_topic), key=_topic)]
-        sending = [asyncio.ensure_future(_send_topic(self._producer, group)) for group in topics]
-        _, late = await asyncio.wait(sending, timeout=seconds)
-        outcomes: dict[int, Outcome] = {}
-        for task in sending:
-            if task in late:
-                task.cancel()
-                continue
-            outcomes.update(task.result())
+        producer = self._producer
+        outcomes = _hand_over(producer, records)  # which leave at once, and need no thread for it
+        try:
+            await asyncio.to_thread(producer.flush, seconds)
+        except BaseException:
+            self._producer = None  # the thread is still at it, and whoever spoke to it would wait for that
+            raise
         if any(outcomes.get(record.id) is None for record in records):
             await self.stop()
         return [outcomes.get(record.id) for record in records]
 
 
-def _topic(record: Outgoing) -> str:
-    return record.topic
-
-
-async def _send_topic(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> dict[int, Outcome]:
-    """One topic's records, each handed over before the next: a missing topic keeps nobody but itself waiting."""
-    handed: list[tuple[int, asyncio.Future[RecordMetadata] | BaseException]] = []
+def _hand_over(producer: confluent_kafka.Producer, records: Sequence[Outgoing]) -> dict[int, Outcome]:
+    """Gives what the client says of each at once, or will have said by the end of its next flush."""
+    outcomes: dict[int, Outcome] = {}
     for record in records:
-        headers = [("content-type", CONTENT_TYPE.encode())]
+        headers: dict[str, str | bytes | None] = {"content-type": CONTENT_TYPE, TYPE_HEADER: record.type}
         if record.traceparent:
-            headers.append(("traceparent", record.traceparent.encode()))
+            headers["traceparent"] = record.traceparent
         try:
-            future = await producer.send(record.topic, key=record.key, value=record.value, headers=headers)
-        except (KafkaError, *REFUSALS) as error:
-            handed.append((record.id, error))
+            producer.produce(
+                record.topic,
+                key=record.key,
+                value=record.value,
+                headers=headers,
+                on_delivery=_note_in(outcomes, record.id),
+            )
+        except KafkaException as error:
+            outcomes[record.id] = _failure(record.id, error.args[0])
+        except ValueError as error:
+            outcomes[record.id] = Refused(record.id, type(error).__name__)
+    return outcomes
+
+
+def _note_in(outcomes: dict[int, Outcome], row: int) -> Callable[[KafkaError | None, Message], None]:
+    def note(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            outcomes[row] = _failure(row, error)
         else:
-            handed.append((record.id, future))
-    return {row: await _outcome(row, answer) for row, answer in handed}
+            outcomes[row] = Sent(row, str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
+
+    return note
 
 
-async def _outcome(row: int, answer: "asyncio.Future[RecordMetadata] | BaseException") -> Outcome:
-    try:
-        if isinstance(answer, BaseException):
-            raise answer
-        metadata = await asyncio.shield(answer)
-    except REFUSALS as error:
-        return Refused(row, type(error).__name__)
-    except KafkaError as error:
-        log.warning("a record was not sent", error=type(error).__name__)
-        return None
-    return Sent(row, metadata.topic, metadata.partition, metadata.offset)
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    """End it, whatever state it is in: stopping waits for what is buffered, and that may never go."""
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(1):
-            await producer.stop()
+def _failure(row: int, error: KafkaError) -> Outcome:
+    if error.code() in REFUSALS:
+        return Refused(row, error.name())
+    log.warning("a record was not sent", error=error.name())
+    return None

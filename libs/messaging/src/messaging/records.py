@@ -1,12 +1,14 @@
 """A record as it came, and the fact in it, if there is one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 from uuid import UUID
 
-from aiokafka import ConsumerRecord
 from chassis.failures import Poison
 from chassis.telemetry import TRACEPARENT
-from contracts.envelope import Envelope, Unreadable
+from confluent_kafka import Message
+from contracts.envelope import TYPE_HEADER, Envelope, Unreadable
 from contracts.facts import Fact
 
 UNREADABLE_HEADERS = "record.headers"
@@ -27,18 +29,18 @@ class Record:
     damage: str | None = None
 
     @classmethod
-    def of(cls, record: "ConsumerRecord[bytes | None, bytes | None]") -> "Record":
-        traceparent, damage = None, None
-        for name, value in record.headers:
-            try:
-                text = None if value is None else bytes(value).decode()
-            except UnicodeDecodeError:
-                text = None
-            if text is None:
-                damage = "a header is empty or not UTF-8"
-            elif name == "traceparent" and TRACEPARENT.fullmatch(text):
-                traceparent = text
-        return cls(record.topic, record.partition, record.offset, record.key, record.value, traceparent, damage)
+    def of(cls, message: Message) -> "Record":
+        """Of a message that came from a broker, or of what the client says in the place of one that it cannot read."""
+        place = str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
+        if (error := message.error()) is not None:
+            return cls(*place, None, None, damage=error.str())
+        try:
+            traceparent = _headers(message).get("traceparent")
+        except _DAMAGED:
+            return cls(*place, message.key(), message.value(), damage="a header is empty or not UTF-8")
+        if traceparent is not None and not TRACEPARENT.fullmatch(traceparent):
+            traceparent = None
+        return cls(*place, message.key(), message.value(), traceparent)
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,20 @@ def read(record: Record) -> Heard:
         raise Poison(UNREADABLE, error.reason) from None
     except RecursionError:
         raise Poison(UNREADABLE, "it is nested too deeply") from None
+
+
+def type_of(message: Message) -> str | None:
+    """The fact's type, if its sender has put it beside the value."""
+    try:
+        return _headers(message).get(TYPE_HEADER)
+    except _DAMAGED:
+        return None
+
+
+# What values that are empty or not UTF-8 end in.
+_DAMAGED = (AttributeError, UnicodeDecodeError)
+
+
+def _headers(message: Message) -> dict[str, str]:
+    told = cast("Sequence[tuple[str, bytes]]", message.headers() or ())
+    return {name: value.decode() for name, value in told}

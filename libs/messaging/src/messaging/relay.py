@@ -6,10 +6,10 @@ from typing import TypeAlias
 
 import asyncpg
 import structlog
-from aiokafka.errors import KafkaError
 from chassis import metrics
 from chassis.database import DATABASE_ERRORS, is_transient
 from chassis.transactions import Driver, Transactions, driver_of
+from confluent_kafka import KafkaException
 from contracts.facts import FACTS
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -88,7 +88,7 @@ class Relay:
                 while True:
                     await self._look()
                     failures = 0
-            except (KafkaError, OSError, TimeoutError) as error:
+            except (KafkaException, OSError, TimeoutError) as error:
                 log.warning("the broker is away, facts wait", error=type(error).__name__)
                 self._on_trouble()
             except DATABASE_ERRORS as error:
@@ -188,7 +188,14 @@ class Relay:
 
 
 def _outgoing(row: _Row) -> Outgoing:
-    return Outgoing(row["id"], row["topic"], row["subject"].encode(), row["body"], row["traceparent"])
+    return Outgoing(
+        id=row["id"],
+        topic=row["topic"],
+        type=row["type"],
+        key=row["subject"].encode(),
+        value=row["body"],
+        traceparent=row["traceparent"],
+    )
 
 
 def _in_order(rows: Sequence[_Row], outcomes: Sequence[Outcome]) -> list[Outcome]:

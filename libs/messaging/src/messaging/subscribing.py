@@ -1,6 +1,6 @@
 """What a service says about a topic: which facts it hears, and what it notes of each."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,13 +40,15 @@ def _subject(fact: Fact) -> str:
 class Subscription:
     """The facts of one topic that a service hears. All others pass it by, at no cost to the database.
 
-    So do those of which `passes_by` says so, for what is in them. What is heard together is noted in the order of
+    So do those of which `passes_by` says so, for what is in them. Nobody waits for what is `unhurried`: it is noted
+    milliseconds later, with what has come until then. What is heard together is noted in the order of
     `turn`, that of one subject in the order in which it was said: what a handler locks beyond its fence must lie in
     that order, too.
     """
 
     topic: Topic
     handlers: Mapping[type[Fact], Handler | Together]
+    unhurried: Collection[type[Fact]] = ()
     passes_by: Callable[[Fact], bool] = _never
     turn: Callable[[Fact], str] = _subject
 

@@ -1,15 +1,17 @@
 """The topics exist, with the shape that the contract gives them."""
 
+import asyncio
 from collections.abc import Sequence
 
 import structlog
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
 from contracts.topics import TOPICS, Topic
 
+from messaging.asking import metadata
 from messaging.broker_access import BrokerAccess
 
-REQUEST_MS = 10_000
+REQUEST_SECONDS = 10.0
 REPLICAS = 3  # or as many as there are brokers
 
 log = structlog.stdlib.get_logger(__name__)
@@ -26,43 +28,43 @@ class TopicsMissing(Exception):
 async def ensure(kafka: BrokerAccess, topics: Sequence[Topic] = TOPICS) -> set[str]:
     """Create what is missing, and give the names of what was created here.
 
-    Raises `TopicsMissing` where the broker cannot create topics; the embedded one has them from its start.
+    Raises `TopicsMissing` where the broker cannot create topics (the embedded one has them from its start), and
+    `KafkaException` while the broker is away or refuses.
     """
-    admin = AIOKafkaAdminClient(**kafka.options(), request_timeout_ms=REQUEST_MS)
-    try:
-        await admin.start()
-        existing = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
-        for topic in topics:
-            if existing.get(topic.name, topic.partitions) != topic.partitions:
-                log.warning(
-                    "a topic has another number of partitions",
-                    topic=topic.name,
-                    partitions=existing[topic.name],
-                    expected=topic.partitions,
-                )
-        missing = [topic for topic in topics if topic.name not in existing]
-        return await _create(admin, missing) if missing else set()
-    finally:
-        await admin.close()
+    admin = AdminClient(kafka.options())
+    cluster = await metadata(admin, REQUEST_SECONDS)
+    existing = {name: len(topic.partitions) for name, topic in cluster.topics.items()}
+    for topic in topics:
+        if existing.get(topic.name, topic.partitions) != topic.partitions:
+            log.warning(
+                "a topic has another number of partitions",
+                topic=topic.name,
+                partitions=existing[topic.name],
+                expected=topic.partitions,
+            )
+    missing = [topic for topic in topics if topic.name not in existing]
+    if not missing:
+        return set()
+    if cluster.controller_id not in cluster.brokers:  # whom it would have to be asked of
+        raise TopicsMissing([topic.name for topic in missing])
+    return await _create(admin, missing, replicas=min(REPLICAS, len(cluster.brokers)))
 
 
-async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic]) -> set[str]:
-    # The client cannot leave the number of replicas to the broker's own setting.
-    replicas = min(REPLICAS, len((await admin.describe_cluster())["brokers"]))
-    new = [NewTopic(topic.name, topic.partitions, replicas, topic_configs=_configs(topic)) for topic in missing]
-    try:
-        answer = await admin.create_topics(new)
-    except AttributeError:  # how this client says that there is no controller to ask
-        raise TopicsMissing([topic.name for topic in missing]) from None
+async def _create(admin: AdminClient, missing: Sequence[Topic], *, replicas: int) -> set[str]:
+    new = [NewTopic(topic.name, topic.partitions, replicas, config=_configs(topic)) for topic in missing]
     created = set()
-    for name, code, *_ in answer.topic_errors:
-        error = for_code(code)
-        if error is TopicAlreadyExistsError:
-            continue  # another service was faster
-        if code:
-            raise error(f"topic {name}")
-        created.add(name)
-        log.info("a topic was created", topic=name)
+    for name, future in admin.create_topics(
+        new, operation_timeout=REQUEST_SECONDS, request_timeout=REQUEST_SECONDS
+    ).items():
+        try:
+            await asyncio.wrap_future(future)
+        except KafkaException as exception:
+            error: KafkaError = exception.args[0]
+            if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:  # then another service was faster
+                raise
+        else:
+            created.add(name)
+            log.info("a topic was created", topic=name)
     return created
 
 

@@ -1,23 +1,20 @@
-"""Noticing a consumer that is alive and does nothing: the client can stall so after its broker's restarts."""
+"""Noticing a consumer that is alive and does nothing, whatever its client or its handler waits for."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 import structlog
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
-from aiokafka.structs import TopicPartition
 from chassis import metrics
 from chassis.process import End, end_process
+from confluent_kafka import KafkaException
 
 from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
 
 EVERY = 5.0
 STALLED_AFTER = 45.0  # seconds without progress though there is something to read
-ASK_SECONDS = 4.0
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -60,7 +57,7 @@ class Watchdog:
             for consumption in self._consumptions:
                 try:
                     await self.look_at(consumption)
-                except (KafkaError, OSError, TimeoutError) as error:
+                except (KafkaException, OSError, TimeoutError) as error:
                     # A broker that does not answer is not this process's fault, and no reason to end it.
                     log.debug("lag is unknown", topic=consumption.topic, error=type(error).__name__)
                     self._progress[consumption.group] = _Progress()
@@ -68,17 +65,16 @@ class Watchdog:
 
     async def look_at(self, consumption: Consumption) -> None:
         """One look. Ends the process if the consumer has not moved for too long though it could."""
-        consumer = consumption.consumer
-        if consumer is None:
+        if consumption.consumer is None:
             return
         least = self._memory.ends(consumption.topic)
-        async with asyncio.timeout(ASK_SECONDS):
-            ends = await _ends(consumer, consumption.topic)
+        questions = consumption.questions
+        ends = await questions.ends(consumption.topic, await questions.partitions(consumption.topic))
         if not ends:
             self._on_trouble()
-        if any(end < least.get(place.partition, 0) for place, end in ends.items()):
+        if any(end < least.get(partition, 0) for partition, end in ends.items()):
             self._on_lost(consumption.topic)
-        self._judge(consumption, *await _lag(consumption, consumer, ends))
+        self._judge(consumption, *await _lag(consumption, ends))
 
     async def alive(self) -> str | None:
         """For liveness: which consumer has stalled."""
@@ -97,40 +93,30 @@ class Watchdog:
             self._end(f"{consumption.group} has not moved for {progress.stalled:.0f} s, {lag} records are waiting")
 
 
-async def _ends(consumer: AIOKafkaConsumer, topic: str) -> dict[TopicPartition, int]:
-    places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-    ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
-    return ends
-
-
-async def _lag(
-    consumption: Consumption, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]
-) -> tuple[int, object]:
+async def _lag(consumption: Consumption, ends: dict[int, int]) -> tuple[int, object]:
     """How many records wait, and something that changes when it moves.
 
     With partitions of its own a consumer is judged by these; without any, by what its whole group has committed.
     """
-    assigned = [place for place in consumer.assignment() if place in ends]
-    for place in ends.keys() - set(assigned):
-        metrics.CONSUMER_LAG.remove(place.topic, str(place.partition))  # another replica's to tell of, now or again
+    topic, assigned = consumption.topic, consumption.assigned & ends.keys()
+    for partition in ends.keys() - assigned:
+        metrics.CONSUMER_LAG.remove(topic, str(partition))  # another replica's to tell of, now or again
+    nexts = await _nexts(consumption, assigned or ends.keys())
+    lags = {partition: max(0, ends[partition] - offset) for partition, offset in nexts.items()}
     if not assigned:
-        async with asyncio.timeout(ASK_SECONDS):
-            committed = {place: await consumer.committed(place) or 0 for place in ends}
-        return sum(max(0, end - committed[place]) for place, end in ends.items()), tuple(sorted(committed.items()))
-    lags = {place: max(0, ends[place] - await _next(consumption, consumer, place)) for place in assigned}
-    for place, lag in lags.items():
-        metrics.CONSUMER_LAG.labels(place.topic, str(place.partition)).set(lag)
+        return sum(lags.values()), tuple(sorted(nexts.items()))
+    for partition, lag in lags.items():
+        metrics.CONSUMER_LAG.labels(topic, str(partition)).set(lag)
     return sum(lags.values()), consumption.handled
 
 
-async def _next(consumption: Consumption, consumer: AIOKafkaConsumer, place: TopicPartition) -> int:
-    """The offset of the next record to be handled; 0 for a consumer that cannot say, which is a way to be stalled."""
-    handled = consumption.next_offsets.get(place)
-    if handled is not None:
-        return handled
-    try:
-        async with asyncio.timeout(ASK_SECONDS / 4):
-            position: int = await consumer.position(place)
-            return position
-    except (KafkaError, TimeoutError):
-        return 0
+async def _nexts(consumption: Consumption, partitions: Set[int]) -> dict[int, int]:
+    """The offsets of the next records to be handled: where nothing was handled yet, what the group has committed,
+    and where it has committed nothing, the beginning of the log."""
+    topic, questions = consumption.topic, consumption.questions
+    nexts = {each: offset for each, offset in consumption.next_offsets.items() if each in partitions}
+    if unknown := partitions - nexts.keys():
+        nexts |= await questions.committed(topic, unknown)
+    if unknown := partitions - nexts.keys():
+        nexts |= await questions.begins(topic, unknown)
+    return nexts

@@ -63,11 +63,11 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     engine = create_engine(settings)
     sessions = create_sessions(engine)
     reads = reads_of(sessions)
-    transactions = Transactions(engine, sessions)
     store = open_store(settings)
     outbox = Outbox(settings.service)
     http = HttpClient(settings.auth_url, settings.qa_url, settings.ingest_url, silence=settings.upstream_seconds)
     delivery = _delivery(settings, engine, sessions=sessions, store=store, outbox=outbox)
+    transactions = delivery.transactions
     changes = Changes(transactions=transactions, listener=delivery.listener)
     counting = Counting(sessions=sessions)
 

@@ -43,6 +43,7 @@ def subscriptions(outbox: Outbox) -> Sequence[Subscription]:
                 DocumentFailed: progress,
                 DocumentPurged: document_purged,
             },
+            unhurried=[DocumentParsingStarted, DocumentChunked, DocumentEmbeddingProgressed, DocumentEmbedded],
             turn=_owner,
         ),
         Subscription(USERS, {UserDeleted: user_deleted, UserPurged: user_purged}),

@@ -39,5 +39,6 @@ class Subscribers:
                     DocumentFailed: self._stage.note_failed,
                     DocumentDeleted: self._stage.note_deleted,
                 },
+                unhurried=[DocumentReady],  # what it makes superfluous is in nobody's way
             )
         ]

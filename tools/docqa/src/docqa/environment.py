@@ -11,9 +11,9 @@ PREFIX = "DOCQA_"
 SERVICES = ("auth", "ingest", "embedder", "qa", "gateway")  # in the order of their start
 LOOPBACK = "127.0.0.1"
 
-# The embedded broker does not wake a parked fetch: a hop waits for half of this. Consumers that have heard nothing for
-# a while ask less often, so that idling costs no more. A join after a leave waits nearly a session's timeout.
-EMBEDDED_BROKER = {"DOCQA_KAFKA_FETCH_MAX_WAIT_MS": "12", "DOCQA_KAFKA_SESSION_TIMEOUT_MS": "6000"}
+# The embedded broker does not wake a parked fetch: a hop waits for half of this, and idling costs the more the shorter
+# it is. A join after a leave waits nearly a session's timeout.
+EMBEDDED_BROKER = {"DOCQA_KAFKA_FETCH_MAX_WAIT_MS": "10", "DOCQA_KAFKA_SESSION_TIMEOUT_MS": "6000"}
 
 # For a process, whatever it is. glibc keeps an arena per thread and core, which doubles what an idle one holds.
 OF_PROCESS = {"LANGSMITH_TRACING": "false", "ANONYMIZED_TELEMETRY": "False", "MALLOC_ARENA_MAX": "2"}

@@ -21,7 +21,7 @@ from docqa.embedded.failures import BrokerUnavailable
 
 PRODUCER = 0
 ERROR_TEXT = 512
-# Two members that join within this time are assigned together; the mock gives aiokafka an error without it.
+# Two members that join within this time are assigned together; the mock gives one of them an error without it.
 REBALANCE_DELAY_MS = 100
 
 

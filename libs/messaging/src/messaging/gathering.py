@@ -1,0 +1,196 @@
+"""A consumer that hands on everything that has come: damaged records, too, and in a flood many at once."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from functools import partial
+from operator import methodcaller
+from typing import Any
+
+import structlog
+from chassis.process import End
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from faststream.confluent import KafkaBroker
+from faststream.confluent.helpers.client import AsyncConfluentConsumer
+
+from messaging.broker_access import BrokerAccess
+
+DAMAGES = frozenset({KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError._NOT_IMPLEMENTED})
+"""What the client says of a record that it cannot take apart, again and again until it is told to go on behind it."""
+
+# One commit then covers all records of a burst, and is made when a document is on its way no more.
+COMMIT_EVERY_MS = 200
+
+DAMAGED = ("damaged", None)
+"""In place of headers that cannot be read: no real header has no value."""
+
+_HEADERS = methodcaller("headers")
+
+POLL_SECONDS = 1.0  # in which nothing came
+SLICE_SECONDS = 0.05  # of it; a consumer that is stopped waits for the end of one
+
+ASKED_OFTEN_MS = 100  # a broker that does not answer a waiting fetch is asked so often at least
+
+MANY = 5  # subjects at once: more are on their way
+FLOOD_SECONDS = 0.15  # since there were that many
+GATHER_SECONDS = 0.02  # in which more come together, during a flood
+
+PATIENCE = 0.025  # seconds, with what nobody waits for
+
+Judge = Callable[[Message], bool]
+
+OnPassed = Callable[[Message], None]
+"""Told, in the consumer's thread, of a record that was passed by."""
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class GatheringConsumer(AsyncConfluentConsumer):
+    """FastStream's consumer, asked in its own way.
+
+    It waits in a thread for the first record, and takes what has been fetched with it. Where much happens it takes
+    what has come now and then: a broker that answers at once would hand out a flood in twos and threes. One that is
+    asked every few milliseconds gathers by that.
+    """
+
+    _flooded_until = 0.0
+    _stopping = False
+
+    def __init__(
+        self,
+        *topics: Any,
+        passes_by: Judge,
+        unhurried: Judge,
+        on_passed: OnPassed,
+        end: End,
+        **options: Any,
+    ) -> None:
+        super().__init__(*topics, **options)
+        self._passes_by = passes_by
+        self._unhurried = unhurried
+        self._on_passed = on_passed
+        self._end = end
+        self._done: dict[tuple[str, int], int] = {}
+        self._damaged_at: dict[int, int] = {}
+
+    async def getmany(self, timeout: float = POLL_SECONDS, max_records: int | None = None) -> tuple[Message, ...]:
+        """What has come within the time limit: `max_records` at most, damaged ones among them."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._flooded_until:
+            await asyncio.sleep(GATHER_SECONDS)
+        try:
+            found = await loop.run_in_executor(self._thread_pool, self._take, timeout, max_records or 1)
+        except Exception:
+            # What the client has handed out already would be left out, and acknowledged with what comes after it.
+            log.exception("records could not be taken")
+            self._end("records could not be taken")
+            await asyncio.Event().wait()
+        if not self._gathers_anyway and len({message.key() for message in found}) >= MANY:
+            self._flooded_until = loop.time() + FLOOD_SECONDS
+        return found
+
+    def done(self, topic: str, partition: int, next_offset: int) -> None:
+        """Everything before this offset is done with. The client commits it soon, and at the latest when it stops."""
+        self._done[topic, partition] = next_offset
+
+    async def stop(self) -> None:
+        self._stopping = True
+        await asyncio.get_running_loop().run_in_executor(self._thread_pool, self._store)
+        await super().stop()
+
+    @property
+    def _gathers_anyway(self) -> bool:
+        return bool(self.config["fetch.wait.max.ms"] <= ASKED_OFTEN_MS)
+
+    def _take(self, timeout: float, most: int) -> tuple[Message, ...]:
+        """For the thread. What all of it passes by is not worth waking the loop for."""
+        while True:
+            self._store()
+            first = self._first(timeout)
+            if first is None:
+                return ()
+            found = list(filter(self._is_record, (first, *self.consumer.consume(most - 1, 0))))
+            if not all(map(self._passes_by, found)):
+                self._await_more(found, most)
+                return tuple(found)
+            for message in found:
+                self._on_passed(message)
+
+    def _first(self, timeout: float) -> Message | None:
+        until = time.monotonic() + timeout
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            if (message := self.consumer.poll(min(left, SLICE_SECONDS))) is not None:
+                return message
+        return None
+
+    def _await_more(self, found: list[Message], most: int) -> None:
+        """While nobody waits for anything of it."""
+        until = time.monotonic() + PATIENCE
+        while all(map(self._unhurried, found)) and len(found) < most and (left := until - time.monotonic()) > 0:
+            if (message := self.consumer.poll(left)) is not None and self._is_record(message):
+                found.append(message)
+
+    def _is_record(self, message: Message) -> bool:
+        if (error := message.error()) is None:
+            _make_headers_safe(message)
+            return True
+        if error.code() not in DAMAGES:
+            log.debug("the client says", error=error.name())
+            return False
+        partition, offset = int(message.partition() or 0), int(message.offset() or 0)
+        if self._damaged_at.get(partition) != offset:
+            self._damaged_at[partition] = offset  # it is fetched once more: it may have been damaged on the way only
+            return False
+        log.error("a record cannot be read", topic=message.topic(), partition=partition, error=error.name())
+        self._step_over(TopicPartition(str(message.topic()), partition, offset + 1))
+        return True
+
+    def _step_over(self, place: TopicPartition) -> None:
+        with contextlib.suppress(KafkaException):  # of a partition that is somebody else's by now
+            self.consumer.seek(place)
+
+    def _store(self) -> None:
+        """What is stored the client commits by itself, now and then, when it is stopped, and when it has to give up a
+        partition. One that it has given up is somebody else's, who hears the records again; and nothing changes."""
+        done, self._done = self._done, {}
+        for (topic, partition), offset in done.items():
+            with contextlib.suppress(KafkaException):
+                self.consumer.store_offsets(offsets=[TopicPartition(topic, partition, offset)])
+
+
+def _make_headers_safe(message: Message) -> None:
+    """With a header's name that is not UTF-8 the client returns a result and an error at once, and breaks the process
+    that does not notice. A method caller does; a call that Python has specialized does not."""
+    try:
+        _HEADERS(message)
+    except SystemError:
+        message.set_headers([DAMAGED])
+
+
+class GatheringBroker(KafkaBroker):
+    """FastStream's broker with such consumers, and no producer of its own."""
+
+    def __init__(
+        self, access: BrokerAccess, *, passes_by: Judge, unhurried: Judge, on_passed: OnPassed, end: End, **options: Any
+    ) -> None:
+        told = {
+            # What is committed is what was handled, and not what was handed out.
+            "enable.auto.offset.store": False,
+            "enable.auto.commit": True,
+            "auto.commit.interval.ms": COMMIT_EVERY_MS,
+            "fetch.error.backoff.ms": 100,
+            "topic.metadata.refresh.interval.ms": options["metadata_max_age_ms"],
+        }
+        settings: Any = {**access.options(), **told}  # librdkafka's, of which FastStream's type names some
+        super().__init__(access.servers, config=settings, **options)
+        self._consumer = partial(
+            GatheringConsumer, passes_by=passes_by, unhurried=unhurried, on_passed=on_passed, end=end
+        )
+
+    async def _connect(self) -> Any:
+        config = self.config.broker_config
+        config.builder = partial(
+            self._consumer, config=config.connection_config, admin_service=config.admin, logger=config.logger
+        )
+        return config.builder
