@@ -251,6 +251,22 @@ async def test_a_consumer_waits_for_a_broker_that_is_not_there_yet(transactions:
                 await until(consumption.joined.is_set)
 
 
+async def test_a_client_that_has_no_place_in_its_group_for_long_is_replaced_until_one_has(
+    transactions: Transactions,
+) -> None:
+    hears, (port,) = Hears(), ports.free(1)
+    with EmbeddedKafka({topic.name: topic.partitions for topic in TOPICS}) as broker:
+        async with consuming(f"127.0.0.1:{port}", transactions, hears, forlorn_seconds=2) as consumption:
+            await until(lambda: consumption.consumer is not None)
+            first = consumption.consumer
+            await until(lambda: consumption.consumer not in (None, first))
+            async with leading(port, broker.bootstrap_servers):
+                await until(consumption.joined.is_set)
+                found = consumption.consumer
+                await asyncio.sleep(3)
+                assert consumption.consumer is found
+
+
 @asynccontextmanager
 async def leading(port: int, servers: str) -> AsyncIterator[None]:
     """An address that leads to the broker, which then names its own."""

@@ -1,7 +1,9 @@
 """Asking the broker what it holds, and how far a group has come, beside the consumers: they wait for no answer."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ClusterMetadata
@@ -13,6 +15,8 @@ ASK_SECONDS = 1.0
 SLICE_SECONDS = 0.3
 
 NOT_YET = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT})
+
+_Question: TypeAlias = Callable[[list[TopicPartition], float], list[TopicPartition]]
 
 LATEST, EARLIEST = -1, -2
 """In place of a time, to the question for the offset of a time."""
@@ -32,7 +36,9 @@ class BrokerQuestions:
 
     async def partitions(self, topic: str) -> set[int]:
         """The topic's partitions, as the broker has them now: none, if it does not know the topic."""
-        told = await metadata(self._connected(), ASK_SECONDS, topic)
+        client = self._connected()
+        with self._forgetting():
+            told = await metadata(client, ASK_SECONDS, topic)
         return set(told.topics[topic].partitions)
 
     async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
@@ -46,13 +52,26 @@ class BrokerQuestions:
     async def committed(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """What the group has committed, of those partitions of which it has committed anything."""
         asked = [TopicPartition(topic, number) for number in sorted(partitions)]
-        told = await asyncio.to_thread(self._connected().committed, asked, ASK_SECONDS) if asked else []
+        told = await self._ask(self._connected().committed, asked)
         return {place.partition: place.offset for place in map(_answered, told) if place.offset >= 0}
 
     async def _offsets(self, topic: str, partitions: Iterable[int], which: int) -> dict[int, int]:
         asked = [TopicPartition(topic, number, which) for number in sorted(partitions)]
-        told = await asyncio.to_thread(self._connected().offsets_for_times, asked, ASK_SECONDS) if asked else []
+        told = await self._ask(self._connected().offsets_for_times, asked)
         return {place.partition: place.offset for place in map(_answered, told)}
+
+    async def _ask(self, question: _Question, asked: list[TopicPartition]) -> list[TopicPartition]:
+        with self._forgetting():
+            return await asyncio.to_thread(question, asked, ASK_SECONDS) if asked else []
+
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """A client that gave no answer is asked nothing more: it may be one that has forgotten its brokers."""
+        try:
+            yield
+        except KafkaException:
+            self._client = None
+            raise
 
     def _connected(self) -> Consumer:
         """Made when it is first needed: it brings threads of its own."""

@@ -12,6 +12,15 @@ from messaging.client_log import Complaints
 CONNECT_AGAIN_MS = 1000  # at most; the client's own ten seconds would be added to every outage of the broker
 
 
+BEGIN_AGAIN_MS = 5000
+"""After which a client that knows of no broker asks those it was told of. A broker that has stood still tells whoever
+asks that there is none, itself included, and the client forgets it; by its own setting for five minutes."""
+
+ANSWER_MS = 10_000
+"""In which a broker answers, but for joining a group. A consumer that has lost its partitions joins again only when the
+positions that it was committing meanwhile were answered or given up, in its own setting after a minute."""
+
+
 @dataclass(frozen=True)
 class BrokerAccess:
     """The same for consumers, producers and whoever makes topics. `servers` are separated by commas."""
@@ -40,6 +49,8 @@ class BrokerAccess:
             "bootstrap.servers": self.servers,
             "security.protocol": self.security.lower(),
             "reconnect.backoff.max.ms": CONNECT_AGAIN_MS,
+            "metadata.recovery.rebootstrap.trigger.ms": BEGIN_AGAIN_MS,
+            "socket.timeout.ms": ANSWER_MS,
             "log_level": 0,  # it would write to the standard error, past our log
             "error_cb": Complaints(),
         }

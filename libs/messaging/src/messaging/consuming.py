@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 
 import structlog
 from chassis import metrics
@@ -27,6 +26,9 @@ HEARTBEAT_MS = 1_000
 # Records that are handled together, if so many have come.
 AT_ONCE = 20
 STOP_SECONDS = 4.0
+# Without a place in its group. A client of 2.16 that was told of no broker may never look for one again.
+FORLORN_SECONDS = 20.0
+LOOK_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 1.0
 
 NewLog = Callable[[str], None]
@@ -36,7 +38,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Consumption:
-    """Consumes until it is cancelled, and tells how far it has come. The client waits for a broker that is away."""
+    """Consumes until it is cancelled, and tells how far it has come.
+
+    The client waits for a broker that is away by itself. One that has no place in its group for long is replaced.
+    """
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class Consumption:
         memory: BrokerMemory,
         fetch_max_wait_ms: int = 500,
         session_timeout_ms: int = 6000,
+        forlorn_seconds: float = FORLORN_SECONDS,
         on_new_log: NewLog | None = None,
         end: End = end_process,
     ) -> None:
@@ -64,10 +70,13 @@ class Consumption:
         self._memory = memory
         self._fetch_max_wait_ms = fetch_max_wait_ms
         self._session_timeout_ms = session_timeout_ms
+        self._forlorn_seconds = forlorn_seconds
         self._on_new_log = on_new_log
         self._end = end
         self._handling_some = asyncio.Lock()
         self._joining: asyncio.Task[None] | None = None
+        self._is_member = False
+        self._clients = 0
 
     @property
     def is_waiting(self) -> bool:
@@ -76,19 +85,31 @@ class Consumption:
 
     async def run(self) -> None:
         """Consume."""
-        broker = self._broker()
-        try:
-            await broker.start()
-            assert isinstance(self._subscriber.consumer, GatheringConsumer)
-            self.consumer = self._subscriber.consumer
-            log.info("consuming", topic=self.topic, group=self.group)
-            await asyncio.Event().wait()
-        finally:
-            await self._stop(broker)
+        while True:
+            broker = self._broker()
+            try:
+                await broker.start()
+                assert isinstance(self._subscriber.consumer, GatheringConsumer)
+                self.consumer = self._subscriber.consumer
+                log.info("consuming", topic=self.topic, group=self.group)
+                await self._until_forlorn()
+                log.warning("a consumer without a place in its group is replaced", topic=self.topic, group=self.group)
+            finally:
+                await self._stop(broker)
+
+    async def _until_forlorn(self) -> None:
+        """Nothing may be handled then, so that nothing is lost with the client."""
+        clock = asyncio.get_running_loop().time
+        since = clock()
+        while clock() - since < self._forlorn_seconds:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._is_member:
+                since = clock()
 
     async def _stop(self, broker: GatheringBroker) -> None:
         """Commit what is done and leave the group. Neither may take for ever: what was not committed is heard again."""
-        self._leave()
+        self._clients += 1  # what this one has yet to say is about nothing any more
+        self._were_lost(set(self.assigned))
         with contextlib.suppress(Exception):
             async with asyncio.timeout(STOP_SECONDS):
                 self._subscriber.running = False
@@ -161,18 +182,24 @@ class Consumption:
 
     def _in_the_loop(self, call: Callable[[set[int]], None]) -> Callable[[object, Iterable[TopicPartition]], None]:
         """For the client, which calls while it is asked for records: in a thread, and never during a handler."""
-        loop = asyncio.get_running_loop()
+        loop, client = asyncio.get_running_loop(), self._clients
 
         def told(_consumer: object, places: Iterable[TopicPartition]) -> None:
-            loop.call_soon_threadsafe(partial(call, {place.partition for place in places}))
+            loop.call_soon_threadsafe(take, {place.partition for place in places})
+
+        def take(partitions: set[int]) -> None:
+            if client == self._clients:
+                call(partitions)
 
         return told
 
     def _were_assigned(self, partitions: set[int]) -> None:
+        self._is_member = True
         self.assigned |= partitions
         self._joining = asyncio.ensure_future(self._join())
 
     def _were_revoked(self, partitions: set[int]) -> None:
+        self._is_member = False  # until it is told its next ones, which may be none
         self.assigned -= partitions
         for partition in partitions:
             self.next_offsets.pop(partition, None)
