@@ -1,6 +1,8 @@
 """How a stub provider behaves, and what it has seen."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
@@ -41,6 +43,13 @@ class Seen:
     texts_per_call: list[int] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
 
+    def forget(self) -> None:
+        """All but what is in flight."""
+        self.calls, self.most_in_flight = 0, self.in_flight
+        self.texts.clear()
+        self.texts_per_call.clear()
+        self.prompts.clear()
+
 
 class Script:
     """What is answered next: the queued behaviours first, each once, then the usual one, for ever."""
@@ -57,21 +66,26 @@ class Script:
             self._queued.extend(behaviours)
 
     def reset(self) -> None:
+        """As new: calls that are still in flight are those of somebody else, who has stopped listening."""
         with self._lock:
             self.usual, self._queued, self.seen = Behaviour(), [], Seen()
 
     def forget(self) -> None:
         """What was seen, but for what is in flight."""
         with self._lock:
-            self.seen = Seen(in_flight=self.seen.in_flight)
+            self.seen.forget()
 
-    def arrived(self) -> Behaviour:
+    @contextmanager
+    def call(self) -> Iterator[Behaviour]:
+        """How to answer one that has arrived; it is in flight, of those it arrived among, until the block ends."""
         with self._lock:
-            self.seen.calls += 1
-            self.seen.in_flight += 1
-            self.seen.most_in_flight = max(self.seen.most_in_flight, self.seen.in_flight)
-            return self._queued.pop(0) if self._queued else self.usual
-
-    def left(self) -> None:
-        with self._lock:
-            self.seen.in_flight -= 1
+            seen = self.seen
+            seen.calls += 1
+            seen.in_flight += 1
+            seen.most_in_flight = max(seen.most_in_flight, seen.in_flight)
+            behaviour = self._queued.pop(0) if self._queued else self.usual
+        try:
+            yield behaviour
+        finally:
+            with self._lock:
+                seen.in_flight -= 1

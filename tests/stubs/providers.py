@@ -58,8 +58,7 @@ class ProviderStub:
             await self._control(request, reply)
             return
         script = self._script(request)
-        behaviour = script.arrived()
-        try:
+        with script.call() as behaviour:
             await asyncio.sleep(behaviour.delay + behaviour.jitter * script.chance.random())
             if behaviour.hold is not None:
                 await asyncio.to_thread(behaviour.hold.wait)
@@ -69,8 +68,6 @@ class ProviderStub:
                 await reply.json(500, {"error": {"message": "by chance", "code": 500, "status": "STUB"}})
             elif not await _trouble(behaviour, reply):
                 await self._answer(request, reply, script, behaviour)
-        finally:
-            script.left()
 
     async def _control(self, request: Request, reply: Reply) -> None:
         if request.path == "/_forget":
