@@ -22,6 +22,7 @@ from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
 from messaging.fences import Fence
+from messaging.gathering import COMMIT_EVERY_MS
 from messaging.handling import Handling
 from messaging.subscribing import Subscription
 from messaging.tables import DeadLetter
@@ -216,6 +217,20 @@ async def test_what_the_client_cannot_take_apart_does_not_stop_its_partition(
     assert (letter.reason, letter.partition, letter.log_offset) == ("record.headers", 0, 1)
 
 
+async def test_a_batch_of_several_that_cannot_be_taken_apart_is_one_dead_letter_and_holds_up_nobody(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer
+) -> None:
+    facts, hears = [uploaded() for _ in range(2)], Hears()
+    async with consuming(kafka, transactions, hears):
+        await put(producer, value_of(facts[0]))
+        await put_damaged(producer, "broken compression", *(value_of(uploaded()) for _ in range(3)))
+        await put(producer, value_of(facts[1]))
+        await until(lambda: len(hears.facts) == 2)
+    async with transactions.begin() as session:
+        (letter,) = (await session.scalars(select(DeadLetter))).all()
+    assert (letter.partition, letter.log_offset) == (0, 1)
+
+
 class _NotText(str):
     """A header's name that goes out as bytes which are not UTF-8."""
 
@@ -230,15 +245,40 @@ class _Uncompressed(_DefaultRecordBatchBuilderPy):  # type: ignore[misc]
         return True
 
 
-async def put_damaged(producer: AIOKafkaProducer, damage: str, value: bytes) -> None:
+async def put_damaged(producer: AIOKafkaProducer, damage: str, *values: bytes) -> None:
     """As no client of ours would: the batch is built by the client's slow half, which can be talked into it."""
     headers = [(_NotText("xx"), b"value")] if damage == "header name" else []
     kind = _DefaultRecordBatchBuilderPy if damage == "header name" else _Uncompressed
     codec = {"header name": 0, "broken compression": 1, "unknown compression": 3}[damage]
     batch = producer.create_batch()
     batch._builder = kind(2, codec, 0, -1, -1, 0, 16384)
-    batch.append(timestamp=None, key=b"k", value=value, headers=headers)
+    for value in values:
+        batch.append(timestamp=None, key=b"k", value=value, headers=headers)
     await (await producer.send_batch(batch, "documents", partition=0))
+
+
+async def test_what_is_heard_before_it_is_known_whether_the_topic_is_new_is_committed_after_that(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hears, new, answer = Hears(), list[str](), asyncio.Event()
+    async with consuming(kafka, transactions, hears, on_new_log=new.append) as consumption:
+        committed = consumption.questions.committed
+
+        async def after_a_while(topic: str, partitions: set[int]) -> dict[int, int]:
+            await answer.wait()
+            return await committed(topic, partitions)
+
+        monkeypatch.setattr(consumption.questions, "committed", after_a_while)
+        await put(producer, value_of(uploaded()))
+        await until(lambda: len(hears.facts) == 1)
+        await asyncio.sleep(2 * COMMIT_EVERY_MS / 1000)
+        answer.set()
+        await until(lambda: new == ["documents"])
+    async with consuming(kafka, transactions, hears, on_new_log=new.append):
+        await put(producer, value_of(uploaded()))
+        await until(lambda: len(hears.facts) == 2)
+    assert len(hears.facts) == 2
+    assert new == ["documents"]
 
 
 async def test_a_consumer_waits_for_a_broker_that_is_not_there_yet(transactions: Transactions) -> None:

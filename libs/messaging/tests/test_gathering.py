@@ -1,6 +1,7 @@
 """What a consumer takes at once, and what it tells the client of it. The client does as it is told here."""
 
 import asyncio
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -29,6 +30,8 @@ class Client:
         self.stored: list[int] = []
         self.sought: list[int] = []
         self.lost = False
+        self.answered = threading.Event()
+        self.closing: list[threading.Thread] = []
 
     def poll(self, timeout: float) -> Message | None:
         if self.fetched:
@@ -41,6 +44,10 @@ class Client:
 
     def seek(self, place: TopicPartition) -> None:
         self.sought.append(place.offset)
+
+    def close(self) -> None:
+        self.closing.append(threading.current_thread())
+        self.answered.wait()
 
     def store_offsets(self, offsets: Sequence[TopicPartition]) -> None:
         if self.lost:
@@ -62,7 +69,7 @@ class Consumer(GatheringConsumer):
         self.ended: list[str] = []
         self._end = self.ended.append
         self._done = {}
-        self._damaged_at = {}
+        self._damages = {}
 
     async def takes(self, most: int = 20) -> list[int]:
         return [int(found.offset() or 0) for found in await self.getmany(0.1, most)]
@@ -126,12 +133,33 @@ async def test_what_nobody_waits_for_does_not_wait_for_long() -> None:
 @pytest.mark.parametrize("code", sorted(gathering.DAMAGES))
 async def test_what_the_client_cannot_take_apart_is_stepped_over_when_it_comes_again(code: int) -> None:
     damaged = message(1, error=KafkaError(code))
-    client = Client([message(0), damaged], comes=[damaged])
+    client = Client([message(0), damaged, message(2)], comes=[damaged, message(2)])
     consumer = Consumer(client)
-    assert await consumer.takes() == [0]
-    assert client.sought == []
+    assert await consumer.takes() == [0], "what was fetched behind the damage is not done before it"
+    assert client.sought == [1]
     assert await consumer.takes() == [1]
-    assert client.sought == [2]
+    assert await consumer.takes() == [2]
+    assert client.sought == [1, 2]
+
+
+async def test_a_batch_that_cannot_be_taken_apart_is_told_of_once_and_stepped_over_to_its_end() -> None:
+    damaged = message(1, error=KafkaError(KafkaError._BAD_COMPRESSION))  # of all of the batch, where it begins
+    client = Client([], comes=[damaged, damaged, damaged, damaged, message(4)])
+    consumer = Consumer(client)
+    assert [await consumer.takes(), await consumer.takes()] == [[1], [4]]
+    assert client.sought == [1, 2, 3, 4]
+
+
+async def test_nobody_has_to_wait_until_a_silent_broker_lets_a_consumer_leave() -> None:
+    client = Client([])
+    consumer = Consumer(client)
+    consumer.done("documents", 0, 1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await consumer.stop()
+    assert client.stored == [1]
+    assert [thread.daemon for thread in client.closing] == [True], "it keeps no process alive"
+    client.answered.set()
 
 
 async def test_a_consumer_that_cannot_judge_what_it_has_ends_its_process() -> None:

@@ -15,7 +15,9 @@ from confluent_kafka import KafkaError, KafkaException
 from contracts.envelope import Envelope
 from contracts.facts import DocumentFailed, DocumentParsingStarted, Fact
 from contracts.topics import TOPICS
+from docqa import ports
 from docqa.embedded.broker import EmbeddedKafka
+from messaging import producing
 from messaging import relay as relaying
 from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
@@ -344,6 +346,22 @@ async def test_a_real_broker_that_is_emptied_gets_the_kept_facts_again(
             await producer.stop()
             heard = [Envelope.parse(record.value).id for record in await read_all(broker.bootstrap_servers, len(said))]
     assert sorted(heard) == sorted(said)
+
+
+async def test_a_client_that_gets_no_answer_for_long_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = ports.free(1)
+    producer = Producer(BrokerAccess(f"127.0.0.1:{port}"))
+    clients = list[object]()
+    for patience in (3600.0, 3600.0, 0.0, 3600.0):
+        monkeypatch.setattr(producing, "FORLORN_SECONDS", patience)
+        with pytest.raises(KafkaException):
+            await producer.connect()
+        clients.append(producer._producer)
+    await producer.stop()
+    first, same, none, second = clients
+    assert same is first
+    assert none is None
+    assert second not in (None, first)
 
 
 def test_memory_keeps_what_was_given_apart_from_what_was_heard() -> None:

@@ -23,7 +23,7 @@ LATEST, EARLIEST = -1, -2
 
 
 class BrokerQuestions:
-    """Of one group. Each raises `KafkaException` while the broker does not answer.
+    """Of one group. Each raises `KafkaException` while the broker does not answer, or lacks the topic.
 
     A client of its own, which consumes nothing: one that is being polled answers nobody else. And no `AdminClient`: if
     the broker dies while that is asked for offsets, an assertion of librdkafka 2.16.1 ends the process.
@@ -35,11 +35,13 @@ class BrokerQuestions:
         self._client: Consumer | None = None
 
     async def partitions(self, topic: str) -> set[int]:
-        """The topic's partitions, as the broker has them now: none, if it does not know the topic."""
+        """The topic's partitions, as the broker has them now."""
         client = self._connected()
         with self._forgetting():
-            told = await metadata(client, ASK_SECONDS, topic)
-        return set(told.topics[topic].partitions)
+            told = (await metadata(client, ASK_SECONDS, topic)).topics[topic]
+        if told.error is not None:
+            raise KafkaException(told.error)
+        return set(told.partitions)
 
     async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """The offsets of the next records to come."""

@@ -17,8 +17,8 @@ BEGIN_AGAIN_MS = 5000
 asks that there is none, itself included, and the client forgets it; by its own setting for five minutes."""
 
 ANSWER_MS = 10_000
-"""In which a broker answers, but for joining a group. A consumer that has lost its partitions joins again only when the
-positions that it was committing meanwhile were answered or given up, in its own setting after a minute."""
+"""In which a broker answers a request, but one to join a group; then that is sent again. A consumer that has lost its
+partitions joins again only behind the commits that are on their way; by its own setting each of them waits a minute."""
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ HEARTBEAT_MS = 1_000
 # Records that are handled together, if so many have come.
 AT_ONCE = 20
 STOP_SECONDS = 4.0
-# Without a place in its group. A client of 2.16 that was told of no broker may never look for one again.
+# Without a place in its group. A client that was told of no broker may never look for one again.
 FORLORN_SECONDS = 20.0
+FORLORN_SESSIONS = 3  # that long at least: until then the broker may be waiting for members that are gone
 LOOK_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 1.0
 
@@ -70,13 +71,14 @@ class Consumption:
         self._memory = memory
         self._fetch_max_wait_ms = fetch_max_wait_ms
         self._session_timeout_ms = session_timeout_ms
-        self._forlorn_seconds = forlorn_seconds
+        self._forlorn_seconds = max(forlorn_seconds, FORLORN_SESSIONS * session_timeout_ms / 1000)
         self._on_new_log = on_new_log
         self._end = end
         self._handling_some = asyncio.Lock()
         self._joining: asyncio.Task[None] | None = None
         self._is_member = False
-        self._clients = 0
+        self._generation = 0
+        self._may_commit = False
 
     @property
     def is_waiting(self) -> bool:
@@ -98,23 +100,23 @@ class Consumption:
                 await self._stop(broker)
 
     async def _until_forlorn(self) -> None:
-        """Nothing may be handled then, so that nothing is lost with the client."""
+        """Until it has had no place in its group for long. While something is handled nobody asks the client for it."""
         clock = asyncio.get_running_loop().time
         since = clock()
         while clock() - since < self._forlorn_seconds:
             await asyncio.sleep(LOOK_SECONDS)
-            if self._is_member:
+            if self._is_member or self._handling_some.locked():
                 since = clock()
 
     async def _stop(self, broker: GatheringBroker) -> None:
         """Commit what is done and leave the group. Neither may take for ever: what was not committed is heard again."""
-        self._clients += 1  # what this one has yet to say is about nothing any more
-        self._were_lost(set(self.assigned))
+        self._generation += 1  # what this client has yet to say is about nothing any more
         with contextlib.suppress(Exception):
             async with asyncio.timeout(STOP_SECONDS):
                 self._subscriber.running = False
                 async with self._handling_some:
                     pass
+        self._were_lost(set(self.assigned))
         with contextlib.suppress(Exception):
             async with asyncio.timeout(STOP_SECONDS):
                 await broker.stop()
@@ -131,7 +133,7 @@ class Consumption:
             allow_auto_create_topics=False,
             metadata_max_age_ms=METADATA_MAX_AGE_MS,
             apply_types=False,
-            graceful_timeout=STOP_SECONDS,
+            graceful_timeout=None,  # who stops has waited already
             logger=None,
         )
         self._subscriber = broker.subscriber(
@@ -157,15 +159,15 @@ class Consumption:
         return broker
 
     async def _hear(self, raw: Sequence[Message]) -> None:
-        records = [Record.of(message) for message in raw]
         try:
+            records = [Record.of(message) for message in raw]
             async with self._handling_some:
                 await self._handling.handle(*records)
                 for record in records:
                     self._done(record.partition, record.offset)
         except Exception:
             # FastStream would go on to the next records, and their acknowledgement would cover these.
-            log.exception("records were neither handled nor put aside", topic=self.topic, offset=records[0].offset)
+            log.exception("records were neither handled nor put aside", topic=self.topic, offset=raw[0].offset())
             self._end("records were neither handled nor put aside")
             await asyncio.Event().wait()
 
@@ -177,18 +179,22 @@ class Consumption:
         self.handled += 1
         self.next_offsets[partition] = offset + 1
         self._memory.heard(self.topic, partition, offset)
+        if self._may_commit:
+            self._tell_done(partition, offset + 1)
+
+    def _tell_done(self, partition: int, next_offset: int) -> None:
         if self.consumer is not None:
-            self.consumer.done(self.topic, partition, offset + 1)
+            self.consumer.done(self.topic, partition, next_offset)
 
     def _in_the_loop(self, call: Callable[[set[int]], None]) -> Callable[[object, Iterable[TopicPartition]], None]:
         """For the client, which calls while it is asked for records: in a thread, and never during a handler."""
-        loop, client = asyncio.get_running_loop(), self._clients
+        loop, generation = asyncio.get_running_loop(), self._generation
 
         def told(_consumer: object, places: Iterable[TopicPartition]) -> None:
             loop.call_soon_threadsafe(take, {place.partition for place in places})
 
         def take(partitions: set[int]) -> None:
-            if client == self._clients:
+            if generation == self._generation:
                 call(partitions)
 
         return told
@@ -196,6 +202,9 @@ class Consumption:
     def _were_assigned(self, partitions: set[int]) -> None:
         self._is_member = True
         self.assigned |= partitions
+        for partition in partitions:
+            self.next_offsets.pop(partition, None)  # somebody else may have come farther
+        self._cancel_joining()
         self._joining = asyncio.ensure_future(self._join())
 
     def _were_revoked(self, partitions: set[int]) -> None:
@@ -203,33 +212,45 @@ class Consumption:
         self.assigned -= partitions
         for partition in partitions:
             self.next_offsets.pop(partition, None)
-            with contextlib.suppress(KeyError):
-                metrics.CONSUMER_LAG.remove(self.topic, str(partition))
+            metrics.CONSUMER_LAG.remove(self.topic, str(partition))
 
     def _were_lost(self, partitions: set[int]) -> None:
         self._were_revoked(partitions)
         self._leave()
 
     def _leave(self) -> None:
-        if self._joining is not None:
-            self._joining.cancel()
+        self._cancel_joining()
         self.joined.clear()
 
+    def _cancel_joining(self) -> None:
+        self._may_commit = False
+        if self._joining is not None:
+            self._joining.cancel()
+
     async def _join(self) -> None:
-        """A group that has committed nothing at all of a topic sees it for the first time, or the broker forgot."""
+        """A group that has committed nothing at all of a topic sees it for the first time, or the broker forgot.
+
+        Asked before anything of it is committed here.
+        """
         while self._on_new_log is not None:
             try:
                 partitions = await self.questions.partitions(self.topic)
                 committed = await self.questions.committed(self.topic, partitions)
             except KafkaException as error:
                 log.warning("cannot tell yet whether the topic is new", topic=self.topic, error=str(error))
-                self.joined.set()  # it consumes, whatever the topic is
+                self._begin()  # whatever the topic is
                 await asyncio.sleep(ASK_AGAIN_SECONDS)
             else:
                 if not committed:
                     self._on_new_log(self.topic)
                 break
+        self._begin()
+
+    def _begin(self) -> None:
         self.joined.set()
+        self._may_commit = True
+        for partition, next_offset in dict(self.next_offsets).items():
+            self._tell_done(partition, next_offset)
 
 
 async def _as_they_are(raw: Sequence[Message]) -> KafkaMessage:

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from operator import methodcaller
 from typing import Any
@@ -17,7 +19,9 @@ from faststream.confluent.helpers.client import AsyncConfluentConsumer
 from messaging.broker_access import BrokerAccess
 
 DAMAGES = frozenset({KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError._NOT_IMPLEMENTED})
-"""What the client says of a record that it cannot take apart, again and again until it is told to go on behind it."""
+"""What the client says of a batch that it cannot take apart, at the offset where that begins: wherever in a batch with
+broken compression it is told to go on, again and again, and of a batch of unknown version once, and goes on behind it.
+"""
 
 # One commit then covers all records of a burst, and is made when a document is on its way no more.
 COMMIT_EVERY_MS = 200
@@ -38,12 +42,23 @@ GATHER_SECONDS = 0.02  # in which more come together, during a flood
 
 PATIENCE = 0.025  # seconds, with what nobody waits for
 
+PUT_ASIDE_AT = 2
+"""How often damage is met when it is handed on, to be put aside."""
+
 Judge = Callable[[Message], bool]
 
 OnPassed = Callable[[Message], None]
 """Told, in the consumer's thread, of a record that was passed by."""
 
 log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass
+class _Damage:
+    """A batch that cannot be taken apart, by the offset at which it begins, and how often it was met."""
+
+    offset: int
+    met: int = 0
 
 
 class GatheringConsumer(AsyncConfluentConsumer):
@@ -72,7 +87,7 @@ class GatheringConsumer(AsyncConfluentConsumer):
         self._on_passed = on_passed
         self._end = end
         self._done: dict[tuple[str, int], int] = {}
-        self._damaged_at: dict[int, int] = {}
+        self._damages: dict[int, _Damage] = {}
 
     async def getmany(self, timeout: float = POLL_SECONDS, max_records: int | None = None) -> tuple[Message, ...]:
         """What has come within the time limit: `max_records` at most, damaged ones among them."""
@@ -95,9 +110,20 @@ class GatheringConsumer(AsyncConfluentConsumer):
         self._done[topic, partition] = next_offset
 
     async def stop(self) -> None:
+        """Commit what is done, and leave the group. With a broker that says nothing this takes as long as that; who
+        does not wait for it goes on, and the thread that does keeps no process alive."""
         self._stopping = True
-        await asyncio.get_running_loop().run_in_executor(self._thread_pool, self._store)
-        await super().stop()
+        loop, closed = asyncio.get_running_loop(), asyncio.Event()
+        await loop.run_in_executor(self._thread_pool, self._store)  # behind what is being taken
+        self._thread_pool.shutdown(wait=False)
+
+        def close() -> None:
+            self.consumer.close()
+            with contextlib.suppress(RuntimeError):  # of a loop that is closed by then
+                loop.call_soon_threadsafe(closed.set)
+
+        threading.Thread(target=close, name="close a consumer", daemon=True).start()
+        await closed.wait()
 
     @property
     def _gathers_anyway(self) -> bool:
@@ -110,7 +136,7 @@ class GatheringConsumer(AsyncConfluentConsumer):
             first = self._first(timeout)
             if first is None:
                 return ()
-            found = list(filter(self._is_record, (first, *self.consumer.consume(most - 1, 0))))
+            found = self._records((first, *self.consumer.consume(most - 1, 0)))
             if not all(map(self._passes_by, found)):
                 self._await_more(found, most)
                 return tuple(found)
@@ -128,27 +154,42 @@ class GatheringConsumer(AsyncConfluentConsumer):
         """While nobody waits for anything of it."""
         until = time.monotonic() + PATIENCE
         while all(map(self._unhurried, found)) and len(found) < most and (left := until - time.monotonic()) > 0:
-            if (message := self.consumer.poll(left)) is not None and self._is_record(message):
+            if (message := self.consumer.poll(left)) is not None:
+                found += self._records([message])
+
+    def _records(self, messages: Iterable[Message]) -> list[Message]:
+        """Those that are to be handed on. What was fetched behind damage is fetched once more, and handed on then."""
+        found, sought = list[Message](), set[int]()
+        for message in messages:
+            partition = int(message.partition() or 0)
+            if partition in sought:
+                continue
+            if (error := message.error()) is None:
+                _make_headers_safe(message)
                 found.append(message)
+            elif error.code() not in DAMAGES:
+                log.debug("the client says", error=error.name())
+            else:
+                sought.add(partition)
+                if self._meet(message, error):
+                    found.append(message)
+        return found
 
-    def _is_record(self, message: Message) -> bool:
-        if (error := message.error()) is None:
-            _make_headers_safe(message)
-            return True
-        if error.code() not in DAMAGES:
-            log.debug("the client says", error=error.name())
-            return False
-        partition, offset = int(message.partition() or 0), int(message.offset() or 0)
-        if self._damaged_at.get(partition) != offset:
-            self._damaged_at[partition] = offset  # it is fetched once more: it may have been damaged on the way only
-            return False
-        log.error("a record cannot be read", topic=message.topic(), partition=partition, error=error.name())
-        self._step_over(TopicPartition(str(message.topic()), partition, offset + 1))
-        return True
-
-    def _step_over(self, place: TopicPartition) -> None:
+    def _meet(self, message: Message, error: KafkaError) -> bool:
+        """Whether this damage is to be handed on now: that is when it comes for the second time. At the first it is
+        fetched again, for it may have been damaged on its way, and at others there was more of its batch to step over.
+        """
+        topic, partition, offset = str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
+        known = self._damages.get(partition)
+        damage = known if known is not None and known.offset == offset else _Damage(offset)
+        self._damages[partition] = damage
         with contextlib.suppress(KafkaException):  # of a partition that is somebody else's by now
-            self.consumer.seek(place)
+            self.consumer.seek(TopicPartition(topic, partition, offset + damage.met))
+        damage.met += 1
+        if damage.met != PUT_ASIDE_AT:
+            return False
+        log.error("a record cannot be read", topic=topic, partition=partition, error=error.name())
+        return True
 
     def _store(self) -> None:
         """What is stored the client commits by itself, now and then, when it is stopped, and when it has to give up a

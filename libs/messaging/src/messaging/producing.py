@@ -13,6 +13,7 @@ from messaging.asking import metadata
 from messaging.broker_access import BrokerAccess
 
 SEND_SECONDS = 5.0
+FORLORN_SECONDS = 20.0  # without an answer. A client that was told of no broker may never look for one again
 
 REFUSALS = frozenset(
     {
@@ -87,14 +88,21 @@ class Producer:
         self._kafka = kafka
         self._producer: confluent_kafka.Producer | None = None
         self._answers = False
+        self._made_at = 0.0
 
     async def connect(self) -> None:
         """Make sure of a connection. Raises `KafkaException` while the broker is away; the client goes on trying."""
+        now = asyncio.get_running_loop().time()
         if self._producer is None:
             self._producer = confluent_kafka.Producer({**self._kafka.options(), **SETTINGS})
-            self._answers = False
+            self._answers, self._made_at = False, now
         if not self._answers:
-            await metadata(self._producer, within=0)
+            try:
+                await metadata(self._producer, within=0)
+            except KafkaException:
+                if now - self._made_at > FORLORN_SECONDS:
+                    await self.stop()
+                raise
             self._answers = True
         self._producer.poll(0)  # while nothing is sent, this alone lets it tell of its troubles
 

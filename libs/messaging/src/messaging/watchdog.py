@@ -114,7 +114,7 @@ async def _nexts(consumption: Consumption, partitions: Set[int]) -> dict[int, in
     """The offsets of the next records to be handled: where nothing was handled yet, what the group has committed,
     and where it has committed nothing, the beginning of the log."""
     topic, questions = consumption.topic, consumption.questions
-    nexts = {each: offset for each, offset in consumption.next_offsets.items() if each in partitions}
+    nexts = {each: offset for each, offset in dict(consumption.next_offsets).items() if each in partitions}
     if unknown := partitions - nexts.keys():
         nexts |= await questions.committed(topic, unknown)
     if unknown := partitions - nexts.keys():
