@@ -146,9 +146,9 @@ async def test_what_nobody_here_hears_is_passed_by_and_not_seen_again(
 ) -> None:
     memory, hears = BrokerMemory(), Hears()
     fact, mark = ready(), [(TYPE_HEADER, ready().type.encode())]
+    await put(producer, value_of(fact), headers=mark)
     async with consuming(kafka, transactions, hears, memory=memory) as consumption:
-        await put(producer, value_of(fact), headers=mark)
-        await until(lambda: consumption.handled == 1)
+        await until(lambda: consumption.joined.is_set() and consumption.handled == 1)
         assert consumption.next_offsets == {0: 1}
     async with consuming(kafka, transactions, hears) as consumption:
         await put(producer, value_of(uploaded()))

@@ -117,6 +117,7 @@ class Consumption:
                 async with self._handling_some:
                     pass
         self._were_lost(set(self.assigned))
+        self.next_offsets.clear()
         with contextlib.suppress(Exception):
             async with asyncio.timeout(STOP_SECONDS):
                 await broker.stop()
@@ -187,11 +188,18 @@ class Consumption:
             self.consumer.done(self.topic, partition, next_offset)
 
     def _in_the_loop(self, call: Callable[[set[int]], None]) -> Callable[[object, Iterable[TopicPartition]], None]:
-        """For the client, which calls while it is asked for records: in a thread, and never during a handler."""
+        """For the client, which calls while it is asked for records: in a thread, and never during a handler.
+
+        How far these partitions were handled here is forgotten at once, for the client's next record may be of them.
+        """
         loop, generation = asyncio.get_running_loop(), self._generation
 
         def told(_consumer: object, places: Iterable[TopicPartition]) -> None:
-            loop.call_soon_threadsafe(take, {place.partition for place in places})
+            partitions = {place.partition for place in places}
+            if generation == self._generation:
+                for partition in partitions:
+                    self.next_offsets.pop(partition, None)
+                loop.call_soon_threadsafe(take, partitions)
 
         def take(partitions: set[int]) -> None:
             if generation == self._generation:
@@ -202,8 +210,6 @@ class Consumption:
     def _were_assigned(self, partitions: set[int]) -> None:
         self._is_member = True
         self.assigned |= partitions
-        for partition in partitions:
-            self.next_offsets.pop(partition, None)  # somebody else may have come farther
         self._cancel_joining()
         self._joining = asyncio.ensure_future(self._join())
 
@@ -211,7 +217,6 @@ class Consumption:
         self._is_member = False  # until it is told its next ones, which may be none
         self.assigned -= partitions
         for partition in partitions:
-            self.next_offsets.pop(partition, None)
             metrics.CONSUMER_LAG.remove(self.topic, str(partition))
 
     def _were_lost(self, partitions: set[int]) -> None:
