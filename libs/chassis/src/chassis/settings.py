@@ -154,7 +154,7 @@ class ServiceSettings(BaseSettings):
         description="PEM file of the authorities that sign the brokers' certificates; without it the system's own.",
     )
     kafka_fetch_max_wait_ms: int = Field(
-        default=500, ge=1, le=60_000, description="How long a broker may hold an empty fetch; 10 on the embedded one."
+        default=500, ge=1, le=60_000, description="How long a broker may hold an empty fetch; 20 on the embedded one."
     )
     kafka_session_timeout_ms: int = Field(
         default=6000, ge=1000, le=60_000, description="After how much silence a consumer's partitions go to another."

@@ -32,7 +32,7 @@ DAMAGED = ("damaged", None)
 _HEADERS = methodcaller("headers")
 
 POLL_SECONDS = 1.0  # in which nothing came
-SLICE_SECONDS = 0.05  # of it; a consumer that is stopped waits for the end of one
+SLICE_SECONDS = 0.25  # of it; a consumer that is stopped waits for the end of one
 
 ASKED_OFTEN_MS = 100  # a broker that does not answer a waiting fetch is asked so often at least
 

@@ -13,7 +13,7 @@ LOOPBACK = "127.0.0.1"
 
 # The embedded broker does not wake a parked fetch: a hop waits for half of this, and idling costs the more the shorter
 # it is. A join after a leave waits nearly a session's timeout.
-EMBEDDED_BROKER = {"DOCQA_KAFKA_FETCH_MAX_WAIT_MS": "10", "DOCQA_KAFKA_SESSION_TIMEOUT_MS": "6000"}
+EMBEDDED_BROKER = {"DOCQA_KAFKA_FETCH_MAX_WAIT_MS": "20", "DOCQA_KAFKA_SESSION_TIMEOUT_MS": "6000"}
 
 # For a process, whatever it is. glibc keeps an arena per thread and core, which doubles what an idle one holds.
 OF_PROCESS = {"LANGSMITH_TRACING": "false", "ANONYMIZED_TELEMETRY": "False", "MALLOC_ARENA_MAX": "2"}
