@@ -16,6 +16,10 @@ BEGIN_AGAIN_MS = 5000
 """After which a client that knows of no broker asks those it was told of. A broker that has stood still tells whoever
 asks that there is none, itself included, and the client forgets it; by its own setting for five minutes."""
 
+FORLORN_SECONDS = 20.0
+"""After which a client that has had no answer, or no place in its group, is replaced: even so it may be one that never
+looks for a broker again."""
+
 ANSWER_MS = 10_000
 """In which a broker answers a request, but one to join a group; then that is sent again. A consumer that has lost its
 partitions joins again only behind the commits that are on their way; by its own setting each of them waits a minute."""

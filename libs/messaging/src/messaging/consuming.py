@@ -12,7 +12,7 @@ from faststream import AckPolicy
 from faststream.confluent.message import KafkaMessage
 
 from messaging.asking import BrokerQuestions
-from messaging.broker_access import BrokerAccess
+from messaging.broker_access import FORLORN_SECONDS, BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.gathering import POLL_SECONDS, GatheringBroker, GatheringConsumer
 from messaging.handling import Handling
@@ -26,9 +26,7 @@ HEARTBEAT_MS = 1_000
 # Records that are handled together, if so many have come.
 AT_ONCE = 20
 STOP_SECONDS = 4.0
-# Without a place in its group. A client that was told of no broker may never look for one again.
-FORLORN_SECONDS = 20.0
-FORLORN_SESSIONS = 3  # that long at least: until then the broker may be waiting for members that are gone
+FORLORN_SESSIONS = 3  # until then the broker may be waiting for members that are gone
 LOOK_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 1.0
 

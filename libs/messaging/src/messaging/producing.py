@@ -10,10 +10,9 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from contracts.envelope import CONTENT_TYPE, TYPE_HEADER
 
 from messaging.asking import metadata
-from messaging.broker_access import BrokerAccess
+from messaging.broker_access import FORLORN_SECONDS, BrokerAccess
 
 SEND_SECONDS = 5.0
-FORLORN_SECONDS = 20.0  # without an answer. A client that was told of no broker may never look for one again
 
 REFUSALS = frozenset(
     {
