@@ -118,9 +118,11 @@ class GatheringConsumer(AsyncConfluentConsumer):
         self._thread_pool.shutdown(wait=False)
 
         def close() -> None:
-            self.consumer.close()
-            with contextlib.suppress(RuntimeError):  # of a loop that is closed by then
-                loop.call_soon_threadsafe(closed.set)
+            try:
+                self.consumer.close()
+            finally:
+                with contextlib.suppress(RuntimeError):  # of a loop that is closed by then
+                    loop.call_soon_threadsafe(closed.set)
 
         threading.Thread(target=close, name="close a consumer", daemon=True).start()
         await closed.wait()
