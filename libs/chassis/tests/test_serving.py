@@ -52,6 +52,7 @@ async def events(request: Request):
 async def failing():
     from chassis.process import end_process
     end_process("a part of it has failed")
+    end_process("another part of it has failed, for the same reason")
 
 @app.get("/slow")
 async def slow():
@@ -200,6 +201,17 @@ async def test_a_service_a_part_of_which_has_failed_leaves_in_order_and_says_so(
     log = service.log.read_text()
     assert "a part of it has failed" in log
     assert "left in order" in log
+
+
+async def test_a_service_that_has_failed_and_is_told_to_leave_as_well_leaves_in_order(service: Process) -> None:
+    async with httpx.AsyncClient() as client:
+        slow = asyncio.create_task(client.get(f"{service.url}/slow"))
+        await asyncio.sleep(0.1)
+        await client.get(f"{service.url}/failing")
+        service.process.send_signal(signal.SIGTERM)
+        assert (await slow).status_code == 200
+    assert service.process.wait(timeout=30) == 70
+    assert "left in order" in service.log.read_text()
 
 
 async def test_a_stream_that_does_not_listen_does_not_keep_the_process(

@@ -74,6 +74,32 @@ async def test_a_replica_that_died_over_it_is_followed_by_another(sessions: Sess
     assert await runner.run_if_due()
 
 
+async def test_one_that_is_cut_off_is_due_again_at_once(sessions: Sessions) -> None:
+    begun = asyncio.Event()
+
+    async def run(session: AsyncSession) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    runner = ChoreRunner(Chore(name="some", every=HOUR, run=run), sessions)
+    await runner._register()
+    running = asyncio.create_task(runner.run_if_due())
+    await begun.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert await due_in(sessions) <= timedelta(0)
+
+
+async def test_a_hurry_during_a_run_is_another_run(sessions: Sessions) -> None:
+    async def run(session: AsyncSession) -> None:
+        await runner.hurry()
+
+    runner = ChoreRunner(Chore(name="some", every=HOUR, run=run), sessions)
+    await runner._register()
+    assert await runner.run_if_due()
+    assert await due_in(sessions) <= timedelta(0)
+
+
 async def test_it_runs_by_itself_and_in_a_hurry(sessions: Sessions) -> None:
     run = Counted()
     runner = a_runner(sessions, run)

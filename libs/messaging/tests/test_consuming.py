@@ -13,11 +13,14 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from chassis.ids import uuid7
 from chassis.transactions import Transactions
+from confluent_kafka import KafkaError, KafkaException
 from contracts.envelope import TYPE_HEADER, Envelope
 from contracts.facts import DocumentUploaded, Fact
 from contracts.topics import DOCUMENTS, TOPICS
 from docqa import ports
 from docqa.embedded.broker import EmbeddedKafka
+from messaging import consuming as consumption_module
+from messaging.asking import BrokerQuestions
 from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
@@ -30,6 +33,8 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.messaging.tests.samples import ready, until, uploaded
+
+GROUP = "some.documents"
 
 Headers = Sequence[tuple[Any, Any]]
 
@@ -58,7 +63,7 @@ async def consuming(
     consumption = Consumption(
         kafka=BrokerAccess(kafka),
         topic="documents",
-        group="some.documents",
+        group=GROUP,
         handling=Handling(subscription, transactions),
         memory=memory or BrokerMemory(),
         fetch_max_wait_ms=10,
@@ -212,9 +217,29 @@ async def test_what_the_client_cannot_take_apart_does_not_stop_its_partition(
         await put(producer, value_of(facts[2]), partition=1)
         await until(lambda: len(hears.facts) == 3)
     assert sorted(hears.documents) == documents_of(facts)
+    assert await letters(transactions) == [(reason_of(damage), 0, 1)]
+
+
+@pytest.mark.parametrize(("damage", "records"), DAMAGES)
+async def test_whoever_has_read_all_lags_behind_nothing_though_the_last_of_it_cannot_be_taken_apart(
+    damage: str, records: int, kafka: str, transactions: Transactions, producer: AIOKafkaProducer
+) -> None:
+    async with consuming(kafka, transactions, Hears()) as consumption:
+        await put_damaged(producer, damage, *(value_of(uploaded()) for _ in range(records)))
+        await until(lambda: consumption.next_offsets.get(0) == records)
+    committed = await BrokerQuestions(BrokerAccess(kafka), GROUP).committed("documents", [0, 1])
+    assert committed == {0: records}, "and of an empty partition nothing"
+    assert await letters(transactions) == [(reason_of(damage), 0, 0)]
+
+
+def reason_of(damage: str) -> str:
+    return "record.headers" if damage == "header name" else "record.damaged"
+
+
+async def letters(transactions: Transactions) -> list[tuple[str, int, int]]:
     async with transactions.begin() as session:
-        (letter,) = (await session.scalars(select(DeadLetter))).all()
-    assert (letter.reason, letter.partition, letter.log_offset) == ("record.headers", 0, 1)
+        found = (await session.scalars(select(DeadLetter))).all()
+    return [(letter.reason, letter.partition or 0, letter.log_offset or 0) for letter in found]
 
 
 class _NotText(str):
@@ -265,6 +290,25 @@ async def test_what_is_heard_before_it_is_known_whether_the_topic_is_new_is_comm
         await until(lambda: len(hears.facts) == 2)
     assert len(hears.facts) == 2
     assert new == ["documents"]
+
+
+async def test_a_question_in_vain_is_not_taken_for_an_answer_whether_the_topic_is_new(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumption_module, "ASK_AGAIN_SECONDS", 3 * COMMIT_EVERY_MS / 1000)
+    hears, new, trouble = Hears(), list[str](), [KafkaException(KafkaError(KafkaError._TIMED_OUT))]
+    async with consuming(kafka, transactions, hears, on_new_log=new.append) as consumption:
+        committed = consumption.questions.committed
+
+        async def at_the_second_time(topic: str, partitions: set[int]) -> dict[int, int]:
+            if trouble:
+                raise trouble.pop()
+            return await committed(topic, partitions)
+
+        monkeypatch.setattr(consumption.questions, "committed", at_the_second_time)
+        await put(producer, value_of(uploaded()))
+        await until(lambda: new == ["documents"])
+        assert consumption.joined.is_set()
 
 
 async def test_a_consumer_waits_for_a_broker_that_is_not_there_yet(transactions: Transactions) -> None:

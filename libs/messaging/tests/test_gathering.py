@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from messaging import gathering
+from messaging.client_log import Complaints
 from messaging.gathering import GatheringConsumer
+from structlog.testing import capture_logs
 
 from libs.messaging.tests.samples import until
 
@@ -62,13 +64,18 @@ class Consumer(GatheringConsumer):
         self.consumer: Any = client
         self.config = {"fetch.wait.max.ms": fetch_wait_ms}
         self.passed: list[int] = []
+        self.ends_told: list[tuple[int, int]] = []
+        self.steps = 0
         self._thread_pool = ThreadPoolExecutor(1)
         self._passes_by = lambda message: message.key() == b"passed"
         self._unhurried = lambda message: message.key() == b"unhurried"
         self._on_passed = self._pass
         self.ended: list[str] = []
         self._end = self.ended.append
+        self._on_end = lambda partition, end: self.ends_told.append((partition, end))
+        self._complaints = Complaints()
         self._done = {}
+        self._ends = {}
         self._damages = {}
 
     async def takes(self, most: int = 20) -> list[int]:
@@ -148,6 +155,28 @@ async def test_a_batch_that_cannot_be_taken_apart_is_told_of_once_and_stepped_ov
     consumer = Consumer(client)
     assert [await consumer.takes(), await consumer.takes()] == [[1], [4]]
     assert client.sought == [1, 2, 3, 4]
+    assert consumer.steps == 4, "each of them is progress"
+
+
+def end_at(offset: int) -> Message:
+    return message(offset, error=KafkaError(KafkaError._PARTITION_EOF))
+
+
+async def test_the_end_of_a_partition_is_told_of_when_everything_before_it_is_handled() -> None:
+    consumer = Consumer(Client([message(0), message(1), end_at(2)]))
+    assert await consumer.takes() == [0, 1]
+    assert consumer.ends_told == [], "these two are being handled"
+    assert await consumer.takes() == []
+    assert consumer.ends_told == [(0, 2)]
+
+
+async def test_an_end_behind_what_is_no_record_is_told_of_without_one() -> None:
+    damaged = message(0, error=KafkaError(KafkaError._BAD_COMPRESSION))
+    consumer = Consumer(Client([], comes=[damaged, damaged, damaged, end_at(2)]))
+    assert await consumer.takes() == [0]
+    assert await consumer.takes() == []
+    assert await consumer.takes() == []
+    assert consumer.ends_told == [(0, 2)]
 
 
 async def test_nobody_has_to_wait_until_a_silent_broker_lets_a_consumer_leave() -> None:
@@ -176,6 +205,13 @@ async def test_a_consumer_that_cannot_judge_what_it_has_ends_its_process() -> No
 async def test_what_else_the_client_says_is_no_record() -> None:
     said = message(1, error=KafkaError(KafkaError._ALL_BROKERS_DOWN))
     assert await Consumer(Client([said, message(0)])).takes() == [0]
+
+
+async def test_whoever_may_not_read_is_told_so() -> None:
+    refused = message(0, error=KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED))
+    with capture_logs() as told:
+        assert await Consumer(Client([refused])).takes() == []
+    assert [(line["log_level"], line["error"]) for line in told] == [("warning", "GROUP_AUTHORIZATION_FAILED")]
 
 
 MANY = [message(offset) for offset in range(6)]

@@ -23,7 +23,7 @@ from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.outbox import Outbox
 from messaging.producing import Outcome, Outgoing, Producer, Refused, Sent
-from messaging.relay import Relay
+from messaging.relay import NotTaken, Relay
 from messaging.tables import DeadLetter, OutboxRow
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
@@ -205,6 +205,28 @@ async def test_a_record_that_the_broker_refuses_is_put_aside_and_its_neighbours_
     assert (letter.origin, letter.reason, letter.key) == ("outbox", "fact.refused", facts[1].subject.encode())
 
 
+async def test_what_was_refused_for_its_neighbour_is_sent_in_the_order_of_its_subject(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log, first = list[int](), [True]
+
+    async def batches_of_two(records: Sequence[Outgoing], _seconds: float) -> list[Outcome]:
+        refused = {1, 2} if first and first.pop() else {1}  # of the batch of both, only the first is to blame
+        log.extend(record.id for record in records if record.id not in refused)
+        return [
+            Refused(record.id, "x") if record.id in refused else Sent(record.id, "documents", 0, len(log))
+            for record in records
+        ]
+
+    producer = Producer(BrokerAccess("127.0.0.1:1"))
+    monkeypatch.setattr(producer, "_send_within", batches_of_two)
+    keys = [b"b", b"a", b"a", b"b", b"a"]
+    records = [Outgoing(row, "documents", "some", key, b"", None) for row, key in enumerate(keys)]
+    outcomes = await producer.send(records)
+    assert [isinstance(outcome, Sent) for outcome in outcomes] == [True, False, True, True, True]
+    assert log == [0, 3, 4, 2, 4], "4 once more, behind 2"
+
+
 async def test_a_broker_that_comes_back_on_the_same_address_gets_everything(
     transactions: Transactions, sessions: Sessions
 ) -> None:
@@ -260,7 +282,7 @@ async def test_what_follows_an_unsent_fact_about_the_same_subject_is_sent_again_
     first, second, other = await say(sessions, uploaded(document), ready(document), uploaded())
     broker.drops = {(await rows(sessions))[0].id}
     relay = a_relay(transactions, broker)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(NotTaken):
         await relay.drain()
     assert [row.sent_at is None for row in await rows(sessions)] == [True, True, False]
     await relay.drain()
@@ -304,6 +326,27 @@ async def test_kept_facts_are_said_again_to_a_broker_that_lost_its_records(
     await say(sessions, uploaded())
     await relay.drain()
     assert len(broker.log) == 4, "once is enough"
+
+
+async def test_where_facts_lay_in_a_log_that_is_no_more_is_forgotten_for_good(
+    transactions: Transactions, sessions: Sessions
+) -> None:
+    broker = Broker()
+    await say(sessions, *(uploaded() for _ in range(9)), ready())
+    await a_relay(transactions, broker).drain()
+    broker.wipe()
+    await say(sessions, uploaded())
+    relay = a_relay(transactions, broker)
+    for _ in range(2):  # as after a hiccup of its broker
+        await relay._remember()
+        await relay.drain()
+    assert len(broker.log) == 2
+    (new,) = await say(sessions, uploaded())
+    restarted = a_relay(transactions, broker)
+    await restarted._remember()
+    for _ in range(2):
+        await restarted.drain()
+    assert broker.events[2:] == [new]
 
 
 async def test_a_relay_remembers_the_offsets_across_a_restart(transactions: Transactions, sessions: Sessions) -> None:
@@ -398,8 +441,10 @@ async def test_a_relay_outlives_whatever_its_database_raises(
         return begin()
 
     monkeypatch.setattr(transactions, "begin", begin_or_fail)
-    broker = Broker()
+    broker, blamed = Broker(), list[bool]()
     said = await say(sessions, uploaded())
-    running = asyncio.create_task(a_relay(transactions, broker).run())
+    relay = a_relay(transactions, broker, on_trouble=lambda: blamed.append(True))
+    running = asyncio.create_task(relay.run())
     await until(lambda: broker.events == said)
     running.cancel()
+    assert not blamed, "it is not the broker that is away"

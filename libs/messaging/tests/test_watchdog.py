@@ -48,7 +48,8 @@ class Consumes:
     def __init__(self, broker: Broker) -> None:
         self.questions = broker
         self.consumer: GatheringConsumer | None = cast("GatheringConsumer", self)
-        self.handled = 0
+        self.moves = 0
+        self.stands_by = False
         self.assigned = {0}
         self.next_offsets: dict[int, int] = {}
         self.is_waiting = False
@@ -103,7 +104,7 @@ async def test_slow_progress_is_progress(watched: Watched) -> None:
     watched.broker.end = 10
     for _ in range(5):
         await watched.look_after(30)
-        watched.consumes.handled += 1
+        watched.consumes.moves += 1
     assert watched.ended == []
 
 
@@ -144,6 +145,15 @@ async def test_a_handler_that_waits_for_its_database_is_left_alone(watched: Watc
     for _ in range(3):
         await watched.look_after(30)
     assert watched.ended == []
+    assert await watched.watchdog.alive() is None, "a restart would help nobody"
+
+
+async def test_a_member_whose_partitions_are_all_others_leaves_it_to_them_to_move(watched: Watched) -> None:
+    watched.consumes.assigned, watched.consumes.stands_by = set(), True
+    watched.broker.end, watched.broker.committed_at = 10, 2
+    for _ in range(4):
+        await watched.look_after(30)
+    assert (watched.ended, await watched.watchdog.alive()) == ([], None)
 
 
 async def test_a_broker_that_is_away_is_no_reason_to_end(watched: Watched) -> None:

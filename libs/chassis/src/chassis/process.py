@@ -18,7 +18,12 @@ failed = threading.Event()
 
 
 def end_process(reason: str) -> None:
-    """Stop in order if that is still possible, and without order if it is not; the exit code is `FAILED` either way."""
+    """Stop in order if that is still possible, and without order if it is not; the exit code is `FAILED` either way.
+
+    Whoever says it first is heard: what stands still is found again while requests under way are waited for.
+    """
+    if failed.is_set():
+        return
     log.critical("ending the process", reason=reason)
     failed.set()
     last = threading.Timer(STOP_SECONDS, os._exit, [FAILED])

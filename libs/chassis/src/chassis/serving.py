@@ -73,6 +73,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._stopping = stopping
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._signals = 0
 
     async def startup(self, sockets: Any = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -103,11 +104,11 @@ class Server(uvicorn.Server):
                     await asyncio.sleep(0)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal stops gracefully, a second one at once."""
+        """The first signal stops gracefully, a second one at once; one that the process has sent itself aside."""
         del sig, frame
-        if self.should_exit:
-            self.force_exit = True
+        self._signals += 1
         self.should_exit = True
+        self.force_exit = self._signals > 1 + process.failed.is_set()
         # The kernel's clock: it needs no thread, and ends a process that does not get to run Python any more.
         signal.setitimer(signal.ITIMER_REAL, PROCESS_GRACE)
         if self._loop is not None:

@@ -154,10 +154,17 @@ class ServiceSettings(BaseSettings):
         description="PEM file of the authorities that sign the brokers' certificates; without it the system's own.",
     )
     kafka_fetch_max_wait_ms: int = Field(
-        default=500, ge=1, le=60_000, description="How long a broker may hold an empty fetch; 20 on the embedded one."
+        default=500,
+        ge=1,
+        le=60_000,
+        description="How long a broker may hold an empty fetch; 100 or less for one that answers none that waits: "
+        "20 on the embedded one.",
     )
     kafka_session_timeout_ms: int = Field(
-        default=6000, ge=1000, le=60_000, description="After how much silence a consumer's partitions go to another."
+        default=6000,
+        ge=1000,
+        le=60_000,
+        description="After how much silence a consumer's partitions go to another; brokers mostly want 6000 at least.",
     )
     auth_url: HttpUrl = Field(description="Where the auth service listens; its public keys are fetched from there.")
     log_level: str = Field(

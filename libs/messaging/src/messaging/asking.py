@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from messaging.broker_access import BrokerAccess
+from messaging.letting_go import let_go
 
 # Whoever stops waits for what a thread is asking.
 ASK_SECONDS = 1.0
@@ -72,6 +73,8 @@ class BrokerQuestions:
         try:
             yield
         except KafkaException:
+            if self._client is not None:
+                let_go(self._client)
             self._client = None
             raise
 

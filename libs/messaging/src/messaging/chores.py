@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from chassis.database import Sessions, is_transient
-from sqlalchemy import Interval, bindparam, func, text, update
+from sqlalchemy import Interval, bindparam, case, func, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,7 +22,7 @@ _CLAIM = text("""
     UPDATE chores SET claimed_until = clock_timestamp() + :claim
     WHERE name = (SELECT name FROM chores WHERE name = :name AND due_at <= clock_timestamp()
                   AND (claimed_until IS NULL OR claimed_until < clock_timestamp()) FOR UPDATE SKIP LOCKED)
-    RETURNING name
+    RETURNING clock_timestamp()
 """).bindparams(bindparam("claim", type_=Interval))
 
 log = structlog.stdlib.get_logger(__name__)
@@ -72,16 +72,17 @@ class ChoreRunner:
             claimed = await session.scalar(_CLAIM, {"name": self._chore.name, "claim": CLAIM})
         if claimed is None:
             return False
-        after = self._chore.every
+        after = timedelta(0)  # if it is cut off
         try:
             async with self._sessions() as session:
                 await self._chore.run(session)
                 await session.commit()
+            after = self._chore.every
         except Exception as error:
             log.warning("a chore failed", chore=self._chore.name, exc_info=not is_transient(error))
-            after = min(after, RETRY)
+            after = min(self._chore.every, RETRY)
         finally:
-            await self._release(after)
+            await self._release(claimed, after)
         return True
 
     async def hurry(self) -> None:
@@ -96,10 +97,10 @@ class ChoreRunner:
         async with self._sessions.begin() as session:
             await session.execute(insert(ChoreRow).values(name=self._chore.name).on_conflict_do_nothing())
 
-    async def _release(self, after: timedelta) -> None:
+    async def _release(self, claimed: datetime, after: timedelta) -> None:
+        """Due again after so long, or now if somebody has asked for it since it was claimed."""
+        again = case((ChoreRow.due_at > claimed, ChoreRow.due_at), else_=func.clock_timestamp() + after)
         async with self._sessions.begin() as session:
             await session.execute(
-                update(ChoreRow)
-                .where(ChoreRow.name == self._chore.name)
-                .values(due_at=func.clock_timestamp() + after, claimed_until=None)
+                update(ChoreRow).where(ChoreRow.name == self._chore.name).values(due_at=again, claimed_until=None)
             )

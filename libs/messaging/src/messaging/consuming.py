@@ -79,6 +79,16 @@ class Consumption:
         self._may_commit = False
 
     @property
+    def moves(self) -> int:
+        """Grows whenever a record is done with, or one more offset of a damaged batch is stepped over."""
+        return self.handled + (self.consumer.steps if self.consumer is not None else 0)
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether it is a member of its group whose partitions all are others': it is theirs to move."""
+        return self._is_member and not self.assigned
+
+    @property
     def is_waiting(self) -> bool:
         """Whether a handler waits for its database: that has an end of its own."""
         return self._handling.waiting
@@ -127,6 +137,7 @@ class Consumption:
             passes_by=lambda message: message.error() is None and self._handling.passes_by(type_of(message)),
             unhurried=lambda message: message.error() is None and self._handling.is_unhurried(type_of(message)),
             on_passed=self._passed,
+            on_end=self._at_its_end,
             end=self._end,
             client_id=self.group,
             allow_auto_create_topics=False,
@@ -180,6 +191,16 @@ class Consumption:
         self._memory.heard(self.topic, partition, offset)
         if self._may_commit:
             self._tell_done(partition, offset + 1)
+
+    def _at_its_end(self, partition: int, end: int) -> None:
+        """Of a partition of which everything is done with; of an empty one there is nothing to say.
+
+        Called like `_passed`.
+        """
+        if end and self.next_offsets.get(partition) != end:
+            self.next_offsets[partition] = end
+            if self._may_commit:
+                self._tell_done(partition, end)
 
     def _tell_done(self, partition: int, next_offset: int) -> None:
         if self.consumer is not None:
@@ -241,7 +262,7 @@ class Consumption:
                 committed = await self.questions.committed(self.topic, partitions)
             except KafkaException as error:
                 log.warning("cannot tell yet whether the topic is new", topic=self.topic, error=str(error))
-                self._begin()  # whatever the topic is
+                self.joined.set()  # it hears, and whatever it hears is committed once this is known
                 await asyncio.sleep(ASK_AGAIN_SECONDS)
             else:
                 if not committed:

@@ -177,10 +177,9 @@ class Delivery:
         while True:
             self._doubt.clear()
             try:
-                for topic in await topics.ensure(self._kafka):
-                    self._relay.broker_lost(topic)
+                await topics.ensure(self._kafka, on_created=self._relay.broker_lost)
             except Exception as error:
-                log.warning("the topics could not be looked at", error=type(error).__name__)
+                log.warning("the topics could not be looked at", error=str(error) or type(error).__name__)
                 await asyncio.sleep(AGAIN)
                 continue
             await self._doubt.wait()

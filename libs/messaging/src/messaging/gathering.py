@@ -17,6 +17,7 @@ from faststream.confluent import KafkaBroker
 from faststream.confluent.helpers.client import AsyncConfluentConsumer
 
 from messaging.broker_access import BrokerAccess
+from messaging.client_log import Complaints
 
 DAMAGES = frozenset({KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError._NOT_IMPLEMENTED})
 """What the client says of a batch that it cannot take apart, at the offset where that begins: wherever in a batch with
@@ -28,6 +29,9 @@ COMMIT_EVERY_MS = 200
 
 DAMAGED = ("damaged", None)
 """In place of headers that cannot be read: no real header has no value."""
+
+NOT_YET = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART})
+"""What passes by itself, once the topics are made; whoever cannot make them says so."""
 
 _HEADERS = methodcaller("headers")
 
@@ -49,6 +53,9 @@ Judge = Callable[[Message], bool]
 
 OnPassed = Callable[[Message], None]
 """Told, in the consumer's thread, of a record that was passed by."""
+
+OnEnd = Callable[[int, int], None]
+"""Told, in the consumer's thread, of a partition and its end: everything before that was handed on, and handled."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -78,15 +85,21 @@ class GatheringConsumer(AsyncConfluentConsumer):
         passes_by: Judge,
         unhurried: Judge,
         on_passed: OnPassed,
+        on_end: OnEnd,
+        complaints: Complaints,
         end: End,
         **options: Any,
     ) -> None:
         super().__init__(*topics, **options)
+        self.steps = 0
         self._passes_by = passes_by
         self._unhurried = unhurried
         self._on_passed = on_passed
+        self._on_end = on_end
+        self._complaints = complaints
         self._end = end
         self._done: dict[tuple[str, int], int] = {}
+        self._ends: dict[int, int] = {}
         self._damages: dict[int, _Damage] = {}
 
     async def getmany(self, timeout: float = POLL_SECONDS, max_records: int | None = None) -> tuple[Message, ...]:
@@ -133,9 +146,11 @@ class GatheringConsumer(AsyncConfluentConsumer):
 
     def _take(self, timeout: float, most: int) -> tuple[Message, ...]:
         """For the thread. What all of it passes by is not worth waking the loop for."""
+        until = time.monotonic() + timeout
         while True:
+            self._tell_ends()
             self._store()
-            first = self._first(timeout)
+            first = self._first(until)
             if first is None:
                 return ()
             found = self._records((first, *self.consumer.consume(most - 1, 0)))
@@ -145,8 +160,7 @@ class GatheringConsumer(AsyncConfluentConsumer):
             for message in found:
                 self._on_passed(message)
 
-    def _first(self, timeout: float) -> Message | None:
-        until = time.monotonic() + timeout
+    def _first(self, until: float) -> Message | None:
         while not self._stopping and (left := until - time.monotonic()) > 0:
             if (message := self.consumer.poll(min(left, SLICE_SECONDS))) is not None:
                 return message
@@ -169,8 +183,12 @@ class GatheringConsumer(AsyncConfluentConsumer):
             if (error := message.error()) is None:
                 _make_headers_safe(message)
                 found.append(message)
-            elif error.code() not in DAMAGES:
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._ends[partition] = int(message.offset() or 0)
+            elif error.code() in NOT_YET:
                 log.debug("the client says", error=error.name())
+            elif error.code() not in DAMAGES:
+                self._complaints(error)
             else:
                 sought.add(partition)
                 if self._meet(message, error):
@@ -188,10 +206,17 @@ class GatheringConsumer(AsyncConfluentConsumer):
         with contextlib.suppress(KafkaException):  # of a partition that is somebody else's by now
             self.consumer.seek(TopicPartition(topic, partition, offset + damage.met))
         damage.met += 1
+        self.steps += 1
         if damage.met != PUT_ASIDE_AT:
             return False
         log.error("a record cannot be read", topic=topic, partition=partition, error=error.name())
         return True
+
+    def _tell_ends(self) -> None:
+        """Before more is asked for: what was handed out with the word of an end, or before it, is handled by now."""
+        ends, self._ends = self._ends, {}
+        for partition, end in ends.items():
+            self._on_end(partition, end)
 
     def _store(self) -> None:
         """What is stored the client commits by itself, now and then, when it is stopped, and when it has to give up a
@@ -215,9 +240,21 @@ class GatheringBroker(KafkaBroker):
     """FastStream's broker with such consumers, and no producer of its own."""
 
     def __init__(
-        self, access: BrokerAccess, *, passes_by: Judge, unhurried: Judge, on_passed: OnPassed, end: End, **options: Any
+        self,
+        access: BrokerAccess,
+        *,
+        passes_by: Judge,
+        unhurried: Judge,
+        on_passed: OnPassed,
+        on_end: OnEnd,
+        end: End,
+        **options: Any,
     ) -> None:
+        complaints = Complaints()
         told = {
+            "error_cb": complaints,
+            # Behind the last record may come what is none: the rest of a damaged batch, a transaction's marker.
+            "enable.partition.eof": True,
             # What is committed is what was handled, and not what was handed out.
             "enable.auto.offset.store": False,
             "enable.auto.commit": True,
@@ -228,7 +265,13 @@ class GatheringBroker(KafkaBroker):
         settings: Any = {**access.options(), **told}  # librdkafka's, of which FastStream's type names some
         super().__init__(access.servers, config=settings, **options)
         self._consumer = partial(
-            GatheringConsumer, passes_by=passes_by, unhurried=unhurried, on_passed=on_passed, end=end
+            GatheringConsumer,
+            passes_by=passes_by,
+            unhurried=unhurried,
+            on_passed=on_passed,
+            on_end=on_end,
+            complaints=complaints,
+            end=end,
         )
 
     async def _connect(self) -> Any:

@@ -11,8 +11,11 @@ from contracts.envelope import CONTENT_TYPE, TYPE_HEADER
 
 from messaging.asking import metadata
 from messaging.broker_access import FORLORN_SECONDS, BrokerAccess
+from messaging.letting_go import let_go
 
 SEND_SECONDS = 5.0
+ONE_SECONDS = 1.0
+ONE_BY_ONE_SECONDS = 2.0  # what is left over then is sent another time
 
 REFUSALS = frozenset(
     {
@@ -106,21 +109,32 @@ class Producer:
         self._producer.poll(0)  # while nothing is sent, this alone lets it tell of its troubles
 
     async def send(self, records: Sequence[Outgoing]) -> list[Outcome]:
-        """Send them, in the order given, within the time limit. Gives what became of each, in the same order."""
+        """Send them, those about a subject in the order given. Gives what became of each, in the order of all."""
         outcomes = await self._send_within(records, SEND_SECONDS)
         if len(records) > 1 and any(isinstance(outcome, Refused) for outcome in outcomes):
-            # Records share batches, and a batch is refused as one: find out whose fault it was.
-            outcomes = [
-                (await self._send_within([record], SEND_SECONDS / 5))[0] if isinstance(outcome, Refused) else outcome
-                for record, outcome in zip(records, outcomes, strict=True)
-            ]
+            return await self._send_one_by_one(records, outcomes)
         return outcomes
 
     async def stop(self) -> None:
-        """What is buffered is dropped: the outbox has it."""
+        """What is not sent yet is dropped with the client, or has been given up by it before: the outbox has it."""
         if self._producer is not None:
             producer, self._producer = self._producer, None
-            producer.purge(blocking=False)
+            let_go(producer)
+
+    async def _send_one_by_one(self, records: Sequence[Outgoing], outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Records share batches, and a batch is refused as one: find out whose fault it was.
+
+        What follows one that was not to blame, about the same subject, is sent again behind it.
+        """
+        clock = asyncio.get_running_loop().time
+        until, again, known = clock() + ONE_BY_ONE_SECONDS, set[tuple[str, bytes]](), list(outcomes)
+        for place, record in enumerate(records):
+            about = record.topic, record.key
+            if isinstance(known[place], Refused) or about in again:
+                known[place] = (await self._send_within([record], ONE_SECONDS))[0] if clock() < until else None
+                if not isinstance(known[place], Refused):
+                    again.add(about)
+        return known
 
     async def _send_within(self, records: Sequence[Outgoing], seconds: float) -> list[Outcome]:
         await self.connect()
@@ -131,6 +145,7 @@ class Producer:
             await asyncio.to_thread(producer.flush, seconds)
         except BaseException:
             self._producer = None  # the thread is still at it, and whoever spoke to it would wait for that
+            let_go(producer)
             raise
         if any(outcomes.get(record.id) is None for record in records):
             await self.stop()

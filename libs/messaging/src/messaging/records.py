@@ -11,6 +11,7 @@ from confluent_kafka import Message
 from contracts.envelope import TYPE_HEADER, Envelope, Unreadable
 from contracts.facts import Fact
 
+DAMAGED_BATCH = "record.damaged"
 UNREADABLE_HEADERS = "record.headers"
 EMPTY = "record.empty"
 UNREADABLE = "record.unreadable"
@@ -18,7 +19,7 @@ UNREADABLE = "record.unreadable"
 
 @dataclass(frozen=True)
 class Record:
-    """A record of any origin. `damage` says what was wrong with it before anybody could look at its value."""
+    """A record of any origin. `damage` is what was wrong with it before anybody could look at its value."""
 
     topic: str
     partition: int
@@ -26,18 +27,19 @@ class Record:
     key: bytes | None
     value: bytes | None
     traceparent: str | None = None
-    damage: str | None = None
+    damage: Poison | None = None
 
     @classmethod
     def of(cls, message: Message) -> "Record":
         """Of a message that came from a broker, or of what the client says in the place of one that it cannot read."""
         place = str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
         if (error := message.error()) is not None:
-            return cls(*place, None, None, damage=error.str())
+            return cls(*place, None, None, damage=Poison(DAMAGED_BATCH, error.str()))
         try:
             traceparent = _headers(message).get("traceparent")
         except _DAMAGED:
-            return cls(*place, message.key(), message.value(), damage="a header is empty or not UTF-8")
+            damage = Poison(UNREADABLE_HEADERS, "a header is empty or not UTF-8")
+            return cls(*place, message.key(), message.value(), damage=damage)
         if traceparent is not None and not TRACEPARENT.fullmatch(traceparent):
             traceparent = None
         return cls(*place, message.key(), message.value(), traceparent)
@@ -55,7 +57,7 @@ class Heard:
 def read(record: Record) -> Heard:
     """The fact in a record. Raises `Poison` for everything else, and quotes nothing of it."""
     if record.damage is not None:
-        raise Poison(UNREADABLE_HEADERS, record.damage)
+        raise record.damage
     if not record.value:
         raise Poison(EMPTY, "it has no value")
     try:

@@ -39,11 +39,16 @@ _MARK = """
 # Done with, but nowhere: without a partition it is never taken for something that was sent.
 _BURY = "UPDATE outbox SET sent_at = now() WHERE id = $1"
 
-# As far back as the topics keep their records.
+# Where anything was in a log that is no more says nothing any more: remembered, it would contradict the new one.
+# What is kept is said again, as far back as the topics keep their records.
 _UNSEND = """
-    UPDATE outbox SET sent_at = NULL, sent_partition = NULL, sent_offset = NULL
-    WHERE kept AND topic = ANY($1) AND sent_partition IS NOT NULL AND sent_at > now() - interval '7 days'
-    RETURNING id
+    WITH gone AS (
+        UPDATE outbox SET sent_partition = NULL, sent_offset = NULL,
+            sent_at = CASE WHEN kept AND sent_at > now() - interval '7 days' THEN NULL ELSE sent_at END
+        WHERE topic = ANY($1) AND sent_partition IS NOT NULL
+        RETURNING sent_at IS NULL AS is_said_again
+    )
+    SELECT count(*) FROM gone WHERE is_said_again
 """
 
 _REMEMBER = """
@@ -56,6 +61,14 @@ _REMEMBER = """
 log = structlog.stdlib.get_logger(__name__)
 
 _Row: TypeAlias = "asyncpg.Record"
+
+
+class NotTaken(Exception):
+    """The broker did not take all records."""
+
+    def __init__(self) -> None:
+        super().__init__("the broker did not take all records")
+
 
 WipedHook = Callable[[], Awaitable[None]]
 
@@ -88,10 +101,10 @@ class Relay:
                 while True:
                     await self._look()
                     failures = 0
-            except (KafkaException, OSError, TimeoutError) as error:
-                log.warning("the broker is away, facts wait", error=type(error).__name__)
+            except (KafkaException, NotTaken) as error:
+                log.warning("the broker is away, facts wait", error=str(error))
                 self._on_trouble()
-            except DATABASE_ERRORS as error:
+            except (*DATABASE_ERRORS, OSError, TimeoutError) as error:
                 if not is_transient(error):
                     log.exception("sending failed")
                 await self._producer.stop()
@@ -104,7 +117,11 @@ class Relay:
             pass
 
     async def send_batch(self) -> int:
-        """Send one batch in one transaction; gives how many rows were waiting, up to the size of a batch."""
+        """Send one batch in one transaction; gives how many rows were waiting, up to the size of a batch.
+
+        Raises `NotTaken` once what was sent is marked, `KafkaException` while the broker is away, and what the database
+        raises.
+        """
         await self._producer.connect()  # not while the transaction is open: that may take its time
         if self._lost:
             await self._start_again()
@@ -126,7 +143,7 @@ class Relay:
         if wiped:
             await self._tell_wiped(wiped, again)
         if any(outcome is None for outcome in outcomes):
-            raise TimeoutError("the broker did not take all records")
+            raise NotTaken
         return len(rows)
 
     def said(self, type_: str | None) -> None:
@@ -166,7 +183,7 @@ class Relay:
                 self._memory.given(outcome.topic, outcome.partition, outcome.offset)
                 metrics.OUTBOX_SENT.labels(row["type"]).inc()
             elif isinstance(outcome, Refused):
-                metrics.DEAD_LETTERS.labels("refused").inc()
+                metrics.DEAD_LETTERS.labels(dead_letters.REFUSED).inc()
                 log.error("the broker refused a fact", type=row["type"], subject=row["subject"], error=outcome.reason)
 
     async def _start_again(self) -> None:
@@ -224,4 +241,4 @@ async def _bury(session: AsyncSession, rows: Sequence[_Row], refused: Sequence[R
 
 
 async def _unsend_kept(driver: Driver, topics: set[str]) -> int:
-    return len(await driver.fetch(_UNSEND, list(topics))) if topics else 0
+    return int(await driver.fetchval(_UNSEND, list(topics))) if topics else 0

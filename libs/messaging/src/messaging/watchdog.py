@@ -78,18 +78,22 @@ class Watchdog:
 
     async def alive(self) -> str | None:
         """For liveness: which consumer has stalled."""
-        for group, progress in self._progress.items():
-            if progress.stalled >= self._stalled_after:
-                return f"{group} has not moved for {progress.stalled:.0f} s"
+        for consumption in self._consumptions:
+            if self._has_stalled(consumption):
+                return f"{consumption.group} has not moved for {self._progress[consumption.group].stalled:.0f} s"
         return None
+
+    def _has_stalled(self, consumption: Consumption) -> bool:
+        """Not while its handler waits for its database: that has an end of its own, and a restart helps nobody."""
+        return self._progress[consumption.group].stalled >= self._stalled_after and not consumption.is_waiting
 
     def _judge(self, consumption: Consumption, lag: int, mark: object) -> None:
         progress, now = self._progress[consumption.group], self._clock()
-        if not lag or mark != progress.mark or not progress.since:
+        if not lag or consumption.stands_by or mark != progress.mark or not progress.since:
             self._progress[consumption.group] = _Progress(mark=mark, since=now)
             return
         progress.stalled = now - progress.since
-        if progress.stalled >= self._stalled_after and not consumption.is_waiting:
+        if self._has_stalled(consumption):
             self._end(f"{consumption.group} has not moved for {progress.stalled:.0f} s, {lag} records are waiting")
 
 
@@ -107,7 +111,7 @@ async def _lag(consumption: Consumption, ends: dict[int, int]) -> tuple[int, obj
         return sum(lags.values()), tuple(sorted(nexts.items()))
     for partition, lag in lags.items():
         metrics.CONSUMER_LAG.labels(topic, str(partition)).set(lag)
-    return sum(lags.values()), consumption.handled
+    return sum(lags.values()), consumption.moves
 
 
 async def _nexts(consumption: Consumption, partitions: Set[int]) -> dict[int, int]:
