@@ -114,6 +114,18 @@ async def test_a_status_has_its_kind(status: int, kind: type[Failure]) -> None:
     stub.close()
 
 
+async def test_an_answer_that_is_none_is_trouble_that_may_pass() -> None:
+    async def answer(request: Request, reply: Reply) -> None:
+        await reply.json(200, {"proxy": "I am new here."})
+
+    stub = HttpStub(answer)
+    client = Chroma(stub.url, timeout=1)
+    with pytest.raises(Transient, match="an answer that is none"):
+        await client.collections()
+    await client.close()
+    stub.close()
+
+
 async def test_silence_ends_at_the_time_limit() -> None:
     async def answer(request: Request, reply: Reply) -> None:
         await asyncio.sleep(60)

@@ -15,7 +15,7 @@ from chassis.telemetry import continue_trace, traceparent
 from contracts.facts import DocumentDeleted, DocumentReady, DocumentUploaded
 from contracts.topics import DOCUMENTS, TOPICS
 from docqa.embedded.broker import EmbeddedKafka
-from messaging import dead_letters, gauges, jobs
+from messaging import dead_letters, gauges, jobs, pulsing
 from messaging.chores import Chore
 from messaging.delivery import Delivery
 from messaging.fences import Fence
@@ -156,7 +156,8 @@ async def test_a_deletion_stops_the_work_of_every_process(service: Service) -> N
         assert work.finished == []
 
 
-async def test_a_lost_lease_is_found_by_the_pulse(service: Service) -> None:
+async def test_a_lost_lease_is_found_by_the_pulse(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulsing, "HOLDERS_FIRST", timedelta(0))
     async with service.sessions.begin() as session:
         await jobs.add(session, kind="some", subject="s", version=1, owner="a")
     async with service.engine.begin() as connection:

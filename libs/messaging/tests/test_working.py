@@ -329,6 +329,22 @@ async def test_whoever_lost_its_lease_is_stopped(transactions: Transactions) -> 
         assert work.finished == []
 
 
+async def test_whoever_lost_its_lease_is_stopped_though_its_worker_has_the_job_again(
+    transactions: Transactions,
+) -> None:
+    await note(transactions)
+    work = SomeWork(held=True, concurrency=2)
+    async with working(transactions, work) as worker:
+        await work.started.wait()
+        await run_out(transactions)
+        worker.wake()
+        await until(lambda: len(work.runs) == 2)
+        await worker.renew()
+        await until(lambda: [job.attempt for job in work.lost_jobs] == [1])
+        work.gate.set()
+        await until(lambda: [job.attempt for job in work.finished] == [2])
+
+
 async def test_a_stopping_worker_hands_its_jobs_back_uncounted(transactions: Transactions) -> None:
     await note(transactions)
     work = SomeWork(held=True)

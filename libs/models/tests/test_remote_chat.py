@@ -132,6 +132,15 @@ async def test_who_stops_listening_ends_the_call_and_frees_its_place(remote: Rem
         await ask(model)
 
 
+async def test_the_time_limit_of_an_answer_counts_from_the_question(remote: Remote) -> None:
+    remote.stub.chat.usual = Behaviour(fault="hang")
+    model = open_chat(remote.settings(provider_in_flight=1, provider_timeout=0.6, chat_time_limit=1))
+    began = asyncio.get_running_loop().time()
+    asked = await asyncio.gather(*(ask(model) for _ in range(5)), return_exceptions=True)
+    assert asyncio.get_running_loop().time() - began < 3
+    assert {getattr(failure, "code", failure) for failure in asked} == {"provider.timeout"}
+
+
 async def test_calls_beyond_the_limit_wait(remote: Remote) -> None:
     # Long enough for the second call to begin while the first is answered, on a busy machine, too.
     remote.stub.chat.usual = Behaviour(delay=0.5)

@@ -130,6 +130,29 @@ async def test_a_question_does_not_wait_for_a_long_pause(remote: Remote) -> None
     assert remote.stub.embeddings.seen.calls == 1
 
 
+async def test_whoever_asks_waits_for_no_longer_than_one_call_may_take(remote: Remote) -> None:
+    remote.stub.embeddings.usual = Behaviour(fault="hang")
+    model = open_embeddings(remote.settings(provider_retries=2, provider_in_flight=1, provider_timeout=0.5))
+    began = asyncio.get_running_loop().time()
+    asked = await asyncio.gather(*(model.embed_question("herons") for _ in range(5)), return_exceptions=True)
+    assert asyncio.get_running_loop().time() - began < 2
+    assert {getattr(failure, "code", failure) for failure in asked} == {"provider.timeout"}
+
+
+async def test_a_pause_that_one_call_was_asked_for_is_kept_by_all_that_have_time(remote: Remote) -> None:
+    remote.stub.embeddings.then(Behaviour(status=429, retry_after="1"))
+    model = open_embeddings(remote.settings(provider_in_flight=1))
+    with pytest.raises(Transient):
+        await model.embed_texts(TEXTS[:1])
+    texts = [asyncio.create_task(model.embed_texts(TEXTS[:1])) for _ in range(5)]
+    await asyncio.sleep(0.3)
+    assert remote.stub.embeddings.seen.calls == 1
+    await model.embed_question("herons")  # somebody waits, and tries
+    assert remote.stub.embeddings.seen.calls == 2
+    async with asyncio.timeout(10):
+        await asyncio.gather(*texts)
+
+
 async def test_a_question_is_never_asked_again_with_a_wrong_key(remote: Remote) -> None:
     remote.stub.embeddings.usual = Behaviour(status=401)
     with pytest.raises(Misconfigured):

@@ -84,3 +84,14 @@ async def test_a_sweep_erases_what_came_late_and_says_that_it_is_verified(at_wor
     receipt, *verified = await at_work.said(DocumentPurged)
     assert receipt == at_work.purged(erased=1)
     assert verified == [at_work.purged(erased=1 + 5, verified=True)] * 2
+
+
+async def test_a_round_that_was_answered_before_a_sweep_is_not_answered_again_after_it(at_work: AtWork) -> None:
+    await at_work.hear(at_work.deleted())
+    await at_work.do(at_work.purge)
+    await at_work.hear(at_work.deleted(asked=3))
+    await at_work.do(at_work.sweep)
+    said = await at_work.said(DocumentPurged)
+    await at_work.hear(at_work.deleted(asked=3))
+    assert await at_work.said(DocumentPurged) == said
+    assert [purged.round for purged in said] == [0, 3, 3]

@@ -54,6 +54,8 @@ class WordVectors:
 
     def __init__(self) -> None:
         self.failure: Exception | None = None
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.asked: list[str] = []
 
     async def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -61,6 +63,7 @@ class WordVectors:
 
     async def embed_question(self, question: str) -> NDArray[np.float32]:
         self.asked.append(question)
+        await self.answers.wait()
         if self.failure is not None:
             raise self.failure
         return vector_of(question)

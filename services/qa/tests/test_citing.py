@@ -41,6 +41,14 @@ def test_however_the_answer_is_cut_the_same_text_passes(answer: str, size: int) 
     assert in_pieces(answer, 3, size) == check_citations(answer, 3)
 
 
+@pytest.mark.parametrize("size", [1, 7, 64])
+@pytest.mark.parametrize("numbers", [18, 64, 65])
+def test_a_long_bracket_is_checked_in_pieces_as_it_is_whole(numbers: int, size: int) -> None:
+    answer = f"All of them [{', '.join(str(number) for number in range(1, numbers))}, 99] say so."
+    assert in_pieces(answer, 20, size) == check_citations(answer, 20)
+    assert ("99" in check_citations(answer, 20)[0]) is (numbers > 64)
+
+
 def test_text_without_brackets_is_not_held_back() -> None:
     checker = CitationChecker(3)
     assert checker.feed("The pump") == "The pump"

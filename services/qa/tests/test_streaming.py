@@ -86,6 +86,20 @@ async def test_what_was_said_before_stop_is_kept(service: Any, ada: Any) -> None
     assert (await ada.http.post(f"/api/chats/{chat}/messages/{message}/stop")).status_code == 204
 
 
+async def test_an_answer_is_stopped_while_it_is_still_looked_for(service: Any, ada: Any) -> None:
+    await service.add(ada.id, PUMP)
+    service.embeddings.answers.clear()
+    async with ada.listening(FAST) as listening:
+        _, session = await listening.next()
+        chat, message = session["session_id"], session["message_id"]
+        assert (await ada.http.post(f"/api/chats/{chat}/messages/{message}/stop")).status_code == 204
+        name, done = [event async for event in listening][-1]
+    assert (name, done["answer"], done["answered"], done["sources"]) == ("done", "", False, [])
+    kept = (await ada.chat(chat))["messages"][1]
+    assert (kept["content"], kept["stopped"], kept["answered"]) == ("", True, False)
+    assert not service.chat.asked, "nobody waits for the model either"
+
+
 async def test_an_answer_is_stopped_from_another_replica(service: Any, ada: Any, person: Any, replica: str) -> None:
     await service.add(ada.id, PUMP)
     service.chat.will_say("It runs ", asyncio.Event())

@@ -6,9 +6,9 @@ process 50 MB. See docs/decisions/0041 and 0099.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from chassis.failures import Failure, Misconfigured, Transient
@@ -83,7 +83,10 @@ class _Nearest(BaseModel):
     distances: list[list[float]]
 
 
-_MANY = TypeAdapter(list[Collection])
+_ONE, _MANY = TypeAdapter(Collection), TypeAdapter(list[Collection])
+_IDS, _NEAREST = TypeAdapter(_Ids), TypeAdapter(_Nearest)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Chroma:
         found: dict[str, Collection] = {}
         while True:
             page = f"{_COLLECTIONS}?limit={MOST_RECORDS}&offset={len(found)}"
-            some = _MANY.validate_json(await self._call("GET", page))
+            some = _read(_MANY, await self._call("GET", page))
             found.update({one.name: one for one in some})
             if len(some) < MOST_RECORDS:
                 return found
@@ -153,12 +156,12 @@ class Chroma:
     async def ids(self, name: str, where: Where) -> list[str]:
         """The ids of up to `MOST_RECORDS` records that match; exact, unlike a query."""
         body = {"where": where, "include": [], "limit": MOST_RECORDS}
-        return _Ids.model_validate_json(await self._on(name, "get", body)).ids
+        return _read(_IDS, await self._on(name, "get", body)).ids
 
     async def nearest(self, name: str, vector: Sequence[float], where: Where, limit: int) -> list[tuple[str, float]]:
         """The ids of up to `limit` records that match, and their distances, nearest first; approximate."""
         body = {"query_embeddings": [vector], "n_results": limit, "where": where, "include": ["distances"]}
-        found = _Nearest.model_validate_json(await self._on(name, "query", body))
+        found = _read(_NEAREST, await self._on(name, "query", body))
         return list(zip(found.ids[0], found.distances[0], strict=True))
 
     async def delete(self, name: str, ids: Sequence[str]) -> None:
@@ -179,7 +182,7 @@ class Chroma:
     async def _id(self, name: str) -> str:
         if name not in self._ids:
             answer = await self._call("GET", f"{_COLLECTIONS}/{name}", collection=name)
-            self._ids[name] = Collection.model_validate_json(answer).id
+            self._ids[name] = _read(_ONE, answer).id
         return self._ids[name]
 
     async def _call(self, method: str, path: str, body: object = None, *, collection: str | None = None) -> bytes:
@@ -195,6 +198,13 @@ class Chroma:
         if status < 300:
             return answer
         raise _failure(status, collection)
+
+
+def _read(shape: TypeAdapter[T], answer: bytes) -> T:
+    try:
+        return shape.validate_json(answer)
+    except ValidationError as error:
+        raise Transient(UNAVAILABLE, "The index gave an answer that is none.") from error
 
 
 def _failure(status: int, collection: str | None) -> Failure:

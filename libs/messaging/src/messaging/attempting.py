@@ -24,7 +24,7 @@ from messaging.repeating import repeat_while_away
 from messaging.taking import Taken
 from messaging.workers import Work
 
-CRASHES = 3  # leases that ran out; then it is the job that kills its workers
+CRASHES = 3  # leases that ran out while everybody else renewed theirs; then it is the job that kills its workers
 DATABASE_PATIENCE = 300.0  # seconds; what was done is not done again because the database was away
 
 Reason = Literal["late", "lost", "stopping"]

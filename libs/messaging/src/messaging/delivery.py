@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
-from chassis.database import Sessions, create_sessions, is_transient
+from chassis.database import Sessions, create_sessions
 from chassis.health import Check
 from chassis.process import End, end_process
 from chassis.settings import ServiceSettings
@@ -15,7 +15,7 @@ from chassis.transactions import Transactions
 from contracts.topics import Topic
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messaging import gauges, taking, topics
+from messaging import gauges, topics
 from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.chores import Chore, ChoreRunner
@@ -25,6 +25,7 @@ from messaging.housekeeping import housekeeping
 from messaging.listening import Listener
 from messaging.outbox import types_said
 from messaging.producing import Producer
+from messaging.pulsing import Pulse
 from messaging.relay import Relay, WipedHook
 from messaging.replaying import Replayer
 from messaging.subscribing import Subscription, group_of
@@ -32,7 +33,6 @@ from messaging.watchdog import Watchdog
 from messaging.workers import Work
 from messaging.working import Worker
 
-PULSE = 1.0  # seconds: notifications can be missed, back-offs and leases end
 AGAIN = 1.0
 DRAIN_SECONDS = 3.0
 STOP_SECONDS = 12.0  # all of it together stays below the 30 s after which a supervisor kills
@@ -80,6 +80,7 @@ class Delivery:
             on_trouble=self._doubt.set,
         )
         self._workers = {work.kind: Worker(work, self.transactions, self.wake) for work in works}
+        self._pulse = Pulse(self.transactions, list(self._workers), self.wake)
         self._chores = {chore.name: ChoreRunner(chore, self._sessions) for chore in (housekeeping(), *chores)}
         self._handlings = {
             each.topic.name: Handling(each, self.transactions, workers=self._workers, end=end) for each in subscriptions
@@ -131,7 +132,7 @@ class Delivery:
             self._keep(self._replayer.run(), "replayer"),
             self._keep(gauges.run(self._engine, list(self._workers)), "gauges"),
             self._keep(self._keep_topics(), "topics"),
-            self._keep(self._pulse(), "pulse"),
+            self._keep(self._pulse.run(), "pulse"),
             *(self._keep(runner.run(), f"chore {name}") for name, runner in self._chores.items()),
         ]
         working = [self._keep(worker.run(), f"work {kind}") for kind, worker in self._workers.items()]
@@ -184,19 +185,6 @@ class Delivery:
                 continue
             await self._doubt.wait()
             await asyncio.sleep(AGAIN)
-
-    async def _pulse(self) -> None:
-        """Once a second: jobs whose lease ran out wait again, and what became due is taken."""
-        while self._workers:
-            try:
-                async with self.transactions.driver() as driver:
-                    due = await taking.pulse(driver, list(self._workers))
-                for kind in due:
-                    self.wake(kind)
-            except Exception as error:
-                if not is_transient(error):
-                    log.exception("the pulse failed")
-            await asyncio.sleep(PULSE)
 
     async def _send_the_rest(self) -> None:
         with contextlib.suppress(Exception):

@@ -7,26 +7,37 @@ from contracts.facts import FACTS, Fact
 from pydantic import JsonValue
 
 
-class FenceRules:
-    """What was heard of a subject, and what follows from it.
+class LatenessRules:
+    """What can be told of a version without knowing of newer ones.
 
-    *Over* is for facts: whoever hears one about a version that is over changes nothing. *Too late* is for writes
-    outside the database: what was written too late has to be erased again. A version that is merely superseded is
-    over, and yet not too late: until the newer one is live, it may be the one that answers.
+    *Too late* is for writes outside the database: what was written too late has to be erased again.
     """
 
-    version: int
     live: int
     failed: list[int]
     deleted_at: datetime | None
-    outcome_type: str | None
-    outcome_version: int | None
-    outcome_round: int | None
-    outcome: Mapping[str, JsonValue] | None
 
     @property
     def is_deleted(self) -> bool:
         return self.deleted_at is not None
+
+    def is_too_late(self, version: int) -> bool:
+        """Deleted, or below the version that answers, or failed."""
+        return self.is_deleted or version < self.live or version in self.failed
+
+
+class FenceRules(LatenessRules):
+    """What was heard of a subject, and what follows from it.
+
+    *Over* is for facts: whoever hears one about a version that is over changes nothing. A version that is merely
+    superseded is over, and yet not too late: until the newer one is live, it may be the one that answers.
+    """
+
+    version: int
+    outcome_type: str | None
+    outcome_version: int | None
+    outcome_round: int | None
+    outcome: Mapping[str, JsonValue] | None
 
     def hear(self, version: int) -> bool:
         """Note that this version exists. True if there is still something to do for it."""
@@ -57,10 +68,6 @@ class FenceRules:
     def is_over(self, version: int) -> bool:
         """Deleted, or a newer version was heard, or this one has failed."""
         return self.is_deleted or version < self.version or version in self.failed
-
-    def is_too_late(self, version: int) -> bool:
-        """Deleted, or below the version that answers, or failed."""
-        return self.is_deleted or version < self.live or version in self.failed
 
     def conclude(self, fact: Fact) -> None:
         """Keep this fact as the outcome of this stage, to be said again when somebody asks."""

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import asyncpg
 from chassis.transactions import Driver
 
-from messaging.fencing import FenceRules
+from messaging.fencing import LatenessRules
 from messaging.jobs import Job
 
 # The owners that have something waiting are found by hopping over the index, one probe an owner, however many jobs
@@ -58,7 +58,7 @@ _RENEW = """
     FROM fences, unnest($3::text[], $4::int[], $5::int[], $6::int[]) AS mine(subject, version, part, attempt)
     WHERE jobs.kind = $1 AND jobs.subject = mine.subject AND jobs.version = mine.version AND jobs.part = mine.part
         AND jobs.attempt = mine.attempt AND jobs.state = 'running' AND fences.subject = jobs.subject
-    RETURNING jobs.subject, jobs.version, jobs.part, fences.live, fences.failed, fences.deleted_at
+    RETURNING jobs.subject, jobs.version, jobs.part, jobs.attempt, fences.live, fences.failed, fences.deleted_at
 """
 
 _PULSE = """
@@ -66,22 +66,27 @@ _PULSE = """
         UPDATE jobs SET state = 'waiting', crashes = crashes + 1, available_at = clock_timestamp(), lease_until = NULL
         WHERE (subject, version, kind, part) IN (
             SELECT subject, version, kind, part FROM jobs
-            WHERE state = 'running' AND lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED)
-        RETURNING kind)
-    SELECT kind FROM reclaimed
-    UNION
-    SELECT kind FROM unnest($1::text[]) AS kinds(kind) WHERE EXISTS (
-        SELECT FROM jobs WHERE jobs.kind = kinds.kind AND state = 'waiting' AND available_at <= clock_timestamp())
+            WHERE state = 'running' AND lease_until < clock_timestamp() AND clock_timestamp() <= $2::timestamptz
+            FOR UPDATE SKIP LOCKED)
+        RETURNING kind
+    ), due AS (
+        SELECT kind FROM reclaimed
+        UNION
+        SELECT kind FROM unnest($1::text[]) AS kinds(kind) WHERE EXISTS (
+            SELECT FROM jobs WHERE jobs.kind = kinds.kind AND state = 'waiting' AND available_at <= clock_timestamp()))
+    SELECT clock_timestamp() AS at, array(SELECT kind FROM due) AS kinds
 """
 
 _Row: TypeAlias = "asyncpg.Record"
 
-Key = tuple[str, int, int]
-"""Subject, version and part: a job among those of its kind."""
+Key = tuple[str, int, int, int]
+"""Subject, version, part and attempt: a job among those of its kind, as it was taken once."""
+
+ALWAYS = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class SeenFence(FenceRules):
+class SeenFence(LatenessRules):
     """A fence as it was at a glance, unlocked: enough to stop early, never to conclude."""
 
     live: int
@@ -121,16 +126,23 @@ async def renew(driver: Driver, *, kind: str, lease: timedelta, jobs: Sequence[J
         [job.part for job in jobs],
         [job.attempt for job in jobs],
     )
-    return {(row["subject"], row["version"], row["part"]): _fence(row) for row in rows}
+    return {(row["subject"], row["version"], row["part"], row["attempt"]): _fence(row) for row in rows}
 
 
-async def pulse(driver: Driver, kinds: Sequence[str]) -> set[str]:
-    """Make the jobs whose lease ran out wait again, and count the crash. Gives the kinds of which something is due."""
-    return {row["kind"] for row in await driver.fetch(_PULSE, list(kinds))}
+async def pulse(
+    driver: Driver, kinds: Sequence[str], *, reclaims_until: datetime = ALWAYS
+) -> tuple[datetime, Sequence[str]]:
+    """Make the jobs whose lease ran out wait again, and count the crash, if it is not later than that.
+
+    Gives what time it is, and the kinds of which something is due. Times are the database's.
+    """
+    row = await driver.fetchrow(_PULSE, list(kinds), reclaims_until)
+    assert row is not None, "one row, always"
+    return row["at"], row["kinds"]
 
 
 def key_of(job: Job) -> Key:
-    return job.subject, job.version, job.part
+    return job.subject, job.version, job.part, job.attempt
 
 
 def _taken(kind: str, row: _Row) -> Taken:

@@ -212,10 +212,7 @@ class Worker:
         task.add_done_callback(lambda _task: self._ended(attempt))
 
     def _ended(self, attempt: Attempt) -> None:
-        key = key_of(attempt.job)
-        # After a lost lease the same job may be running here again.
-        if key in self._running and self._running[key][0] is attempt:
-            del self._running[key]
+        del self._running[key_of(attempt.job)]
         if self._more or self.pause.reason is not None:
             self._woken.set()
 

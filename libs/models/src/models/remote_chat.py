@@ -1,6 +1,5 @@
 """Answers by a provider."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 from chassis.failures import Permanent, Transient
 from chassis.metrics import PROVIDER_TOKENS
 
-from models.calling import Caller, pause_before_retry
+from models.calling import Caller, Patience, pause_before_retry
 from models.chat import Delta, Message, Usage
 from models.failures import REFUSED, UNAVAILABLE, bad_answer
 from models.opening import OnFirstUse
@@ -48,10 +47,11 @@ class RemoteChat:
         del question, passages  # both are in the messages
         model = await self._model.get()
         prompt = _translate(messages)
+        patience = Patience.of(self._time_limit)
         for tries in range(self._retries + 1):
             begun = False
             try:
-                async with aclosing(self._answer(model, prompt)) as answer:
+                async with aclosing(self._answer(model, prompt, patience)) as answer:
                     async for piece in answer:
                         begun = True
                         yield piece
@@ -61,15 +61,17 @@ class RemoteChat:
                     raise bad_answer("it breaks off") from failure
                 if begun or tries == self._retries:
                     raise
-                await pause_before_retry(failure, tries)
+                await pause_before_retry(failure, tries, patience)
 
     async def close(self) -> None:
         """Close the connections that are kept."""
         await self._model.close()
 
-    async def _answer(self, model: "BaseChatModel", prompt: list["BaseMessage"]) -> AsyncGenerator[Delta | Usage, None]:
+    async def _answer(
+        self, model: "BaseChatModel", prompt: list["BaseMessage"], patience: Patience
+    ) -> AsyncGenerator[Delta | Usage, None]:
         answer = _Answer()
-        async with self._caller.place(), aclosing(self._chunks(model, prompt)) as chunks:
+        async with self._caller.place(patience), aclosing(self._chunks(model, prompt, patience)) as chunks:
             async for chunk in chunks:
                 if text := answer.take(chunk):
                     yield Delta(text)
@@ -80,18 +82,16 @@ class RemoteChat:
             yield usage
 
     async def _chunks(
-        self, model: "BaseChatModel", prompt: list["BaseMessage"]
+        self, model: "BaseChatModel", prompt: list["BaseMessage"], patience: Patience
     ) -> AsyncGenerator["ChatGenerationChunk", None]:
         """The chunks as they come, none later than the provider's time limit, all within the whole answer's."""
-        clock = asyncio.get_running_loop().time
-        until = clock() + self._time_limit
         # What every provider's class implements. `astream` around it calls back, traces and merges, all for nobody, and
         # takes a third of the call's processor time.
         source: AsyncIterator[ChatGenerationChunk] = model._astream(prompt)
         try:
             while True:
                 try:
-                    chunk = await self._caller.within(anext(source), until - clock())
+                    chunk = await self._caller.within(anext(source), patience)
                 except StopAsyncIteration:
                     return
                 yield chunk

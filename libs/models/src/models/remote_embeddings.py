@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.answers import checked_vectors
-from models.calling import Caller, with_retries
+from models.calling import Caller, Patience, with_retries
 from models.known import KNOWN, KnownModel
 from models.opening import OnFirstUse
 from models.providers import PROVIDERS
@@ -28,6 +28,7 @@ class RemoteEmbeddings:
         self.evidence_floor = known.evidence_floor
         self._texts_per_call = settings.provider_texts_per_call
         self._retries = settings.provider_retries
+        self._time_limit = settings.provider_timeout
         kind, _, model = self.name.partition(":")
         provider = PROVIDERS[kind]
         own = KNOWN.get(self.name)
@@ -55,7 +56,8 @@ class RemoteEmbeddings:
 
     async def embed_question(self, question: str) -> NDArray[np.float32]:
         model = await self._model.get()
-        return await with_retries(partial(self._embed_question, model, question), self._retries)
+        patience = Patience.of(self._time_limit)
+        return await with_retries(partial(self._embed_question, model, question, patience), self._retries, patience)
 
     async def close(self) -> None:
         """Close the connections that are kept."""
@@ -66,8 +68,10 @@ class RemoteEmbeddings:
             answer = await self._caller.within(model.aembed_documents(list(texts)))
             return checked_vectors(answer, count=len(texts), dimension=self.dimension)
 
-    async def _embed_question(self, model: "LangChainEmbeddings", question: str) -> NDArray[np.float32]:
-        async with self._caller.place():
-            answer = await self._caller.within(model.aembed_query(question))
+    async def _embed_question(
+        self, model: "LangChainEmbeddings", question: str, patience: Patience
+    ) -> NDArray[np.float32]:
+        async with self._caller.place(patience):
+            answer = await self._caller.within(model.aembed_query(question), patience)
             vectors: NDArray[np.float32] = checked_vectors([answer], count=1, dimension=self.dimension)[0]
             return vectors

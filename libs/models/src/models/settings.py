@@ -60,10 +60,11 @@ class ModelSettings(BaseSettings):
         default=30,
         gt=0,
         le=600,
-        description="Seconds that a provider may take for an embedding call, or for the next piece of an answer.",
+        description="Seconds that a provider may take for an embedding call, or for the next piece of an answer; for a "
+        "question's embedding all tries together.",
     )
     provider_in_flight: int = Field(
-        default=8, ge=1, le=256, description="Calls to a provider at one time, per process."
+        default=8, ge=1, le=256, description="Calls to a model of a provider at one time, per process."
     )
     provider_texts_per_call: int = Field(
         default=64, ge=1, le=2048, description="Texts in one embedding call; Gemini takes 100, OpenAI 2048."

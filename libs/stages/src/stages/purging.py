@@ -85,7 +85,9 @@ class Sweep(Work):
             remaining = await holdings.count(session, document)
             purged = fence.outcome_of(job.version)
             assert isinstance(purged, DocumentPurged)
-            said = purged.model_copy(update={"erased": purged.erased + late, "remaining": remaining, "verified": True})
+            counted = {"erased": purged.erased + late, "remaining": remaining, "verified": True}
+            # It answers the round that was answered last: one that is heard again is no new one.
+            said = purged.model_copy(update={**counted, "round": fence.outcome_round})
             self._stage.conclude(session, fence, said)
 
         return finish

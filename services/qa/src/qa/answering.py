@@ -59,12 +59,12 @@ class Write:
         return answer
 
     async def _answer(self, task: Task, running: RunningAnswer) -> Answer:
-        passages = await task.retrieval
+        passages = await running.unless_stopped(task.retrieval) or []
         running.emit_next(AskSources(items=as_sources(passages)))  # the model is asked before they are sent
         speech = Speech(len(passages))
         if passages:
             with task.steps.timed("chat"):
-                await running.speak(self._say(task, passages, speech, running))
+                await running.unless_stopped(self._say(task, passages, speech, running))
                 _show(running, speech.finish())
         finished = self._finished(task, passages, speech, running)
         with task.steps.timed("store"):

@@ -6,9 +6,14 @@ one is held back until it is clear.
 
 import re
 
-_CITATION = re.compile(r"\[\s*\d{1,4}(?:\s*[-–,;]\s*\d{1,4})*\s*\]")
+_NUMBER = r"\s{0,4}\d{1,4}\s{0,4}"
+_MORE = r"[-–,;]"
+_MOST = 64
+"""Numbers in one bracket. With more, or with more white space, it is text, whole and in pieces alike."""
+
+_CITATION = re.compile(rf"\[{_NUMBER}(?:{_MORE}{_NUMBER}){{0,{_MOST - 1}}}\]")
 # What may still become a citation: white space (which goes with a removed one), then the beginning of a bracket.
-_UNDECIDED = re.compile(r"[ \t]*(?:\[[\d\s,;–-]{0,60})?\Z")
+_UNDECIDED = re.compile(rf"[ \t]*(?:\[(?:{_NUMBER}{_MORE}){{0,{_MOST - 1}}}\s{{0,4}}(?:\d{{1,4}}\s{{0,4}})?)?\Z")
 _SPACED_CITATION = re.compile(r"(?P<space>[ \t]*)(?P<citation>" + _CITATION.pattern + ")")
 _NUMBER_OR_RANGE = re.compile(r"(\d{1,4})(?:\s*[-–]\s*(\d{1,4}))?")
 

@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Any, TypeVar
 from uuid import UUID
 
 from contracts.questions import Answer, AskSources, AskToken
+
+T = TypeVar("T")
 
 Event = AskSources | AskToken | Answer
 """What a reader is told, in this order: the sources once, tokens, and the whole answer at the end."""
@@ -18,7 +21,7 @@ class RunningAnswer:
         self.chat = chat
         self.id = answer_id
         self.stopped = False
-        self._speaking: asyncio.Task[None] | None = None
+        self._step: asyncio.Future[Any] | None = None
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._held_back: list[AskSources | AskToken] = []
         self._task: asyncio.Task[Answer] | None = None
@@ -43,22 +46,24 @@ class RunningAnswer:
             self._events.put_nowait(event)
         self._held_back.clear()
 
-    async def speak(self, say: Awaitable[None]) -> None:
-        """Let the model speak until it is done, or somebody stops it."""
+    async def unless_stopped(self, step: Awaitable[T]) -> T | None:
+        """Its result, or None if somebody stops the answer before it is done: that ends it."""
+        self._step = asyncio.ensure_future(step)
         if self.stopped:
-            return
-        self._speaking = asyncio.ensure_future(say)
+            self._step.cancel()
         try:
-            await self._speaking
+            result: T = await self._step
         except asyncio.CancelledError:
             if not self.stopped:
                 raise
+            return None
+        return result
 
     def stop(self) -> None:
-        """Say no more; what was said is kept."""
+        """Find and say no more; what was said is kept."""
         self.stopped = True
-        if self._speaking is not None:
-            self._speaking.cancel()
+        if self._step is not None:
+            self._step.cancel()
 
     async def result(self) -> Answer:
         """The whole answer, once it is stored. Leaving does not end it."""
@@ -100,6 +105,7 @@ class RunningAnswers:
         self._running: dict[UUID, RunningAnswer] = {}
         self._tasks: set[asyncio.Task[Answer]] = set()
         self.some = asyncio.Event()
+        self._over_at: float | None = None
 
     def start(self, answer: RunningAnswer, write: Callable[[RunningAnswer], Awaitable[Answer]]) -> None:
         task = answer.start(write)
@@ -119,12 +125,17 @@ class RunningAnswers:
                 answer.stop()
 
     async def finish(self, grace: float) -> None:
-        """Wait until all are stored; those that are not done in time are stopped, and stored as far as they got."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
-        self.stop(self.ids)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
+        """Wait until all are stored; those that are not done in time are stopped, and stored as far as they got.
+
+        Both together take twice `grace` seconds at most, counted from the first time that this is asked for.
+        """
+        clock = asyncio.get_running_loop().time
+        if self._over_at is None:
+            self._over_at = clock() + 2 * grace
+        for until in (self._over_at - grace, self._over_at):
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=max(0.0, until - clock()))
+            self.stop(self.ids)
 
     def _ended(self, answer: RunningAnswer, task: asyncio.Task[Answer]) -> None:
         self._running.pop(answer.id, None)
