@@ -260,7 +260,8 @@ class AtWork:
     async def _pulse(self) -> None:
         while True:
             async with self.transactions.driver() as driver:
-                for kind in await taking.pulse(driver, list(self.workers)):
+                _, due = await taking.pulse(driver, list(self.workers))
+                for kind in due:
                     self._wake(kind)
             await asyncio.sleep(0.1)
 

@@ -90,6 +90,7 @@ async def test_an_operator_has_the_index_rebuilt_and_follows_it(client: httpx.As
         "state": "building",
         "done": 0,
         "total": 3,
+        "refused": 0,
     }
     async with asyncio.timeout(30):
         while True:
@@ -100,12 +101,25 @@ async def test_an_operator_has_the_index_rebuilt_and_follows_it(client: httpx.As
     assert [(item["generation"], item["done"], item["total"]) for item in items] == [(2, 3, 3), (1, 3, 3)]
 
 
+async def test_an_operator_calls_a_build_off(client: httpx.AsyncClient, seen: AtWork, openai_stub: OpenAIStub) -> None:
+    await seen.embed(a_document())
+    openai_stub.embeddings.then(Behaviour())
+    openai_stub.embeddings.usual = Behaviour(status=503)
+    model = "openai:text-embedding-3-large"
+    begun = await client.post("/internal/indexes", json={"model": model}, headers=OPERATED)
+    ended = await client.delete("/internal/indexes/building", headers=OPERATED)
+    again = await client.delete("/internal/indexes/building", headers=OPERATED)
+    assert (ended.status_code, again.status_code, again.json()["code"]) == (200, 404, "index.not_building")
+    assert [(one["index_id"], one["state"]) for one in ended.json()["items"]] == [(begun.json()["index_id"], "retired")]
+
+
 @pytest.mark.parametrize("authorization", [None, "", "Bearer wrong", f"Basic {OPERATOR}", OPERATOR])
 async def test_nobody_else_may(client: httpx.AsyncClient, seen: AtWork, authorization: str | None) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
     for answer in (
         await client.get("/internal/indexes", headers=headers),
         await client.post("/internal/indexes", json={}, headers=headers),
+        await client.delete("/internal/indexes/building", headers=headers),
     ):
         assert (answer.status_code, answer.json()["code"]) == (403, "operator.refused")
     assert len(await seen.indexes()) == 1
@@ -115,7 +129,9 @@ async def test_nobody_else_may(client: httpx.AsyncClient, seen: AtWork, authoriz
     ("body", "status", "code"),
     [
         ({"model": "nonsense"}, 422, "model.unknown"),
+        ({"model": "local", "dimension": 7}, 422, "model.unknown"),
         ({"model": 5}, 422, "request.invalid"),
+        ({"dimension": 0}, 422, "request.invalid"),
         ({"modell": "local"}, 422, "request.invalid"),
     ],
 )

@@ -171,7 +171,10 @@ async def test_a_deletion_does_not_need_the_collections_to_be_there(embedder: At
     assert (purged.erased, purged.remaining) == (7, 0)
 
 
-async def test_a_receipt_waits_for_a_rebuild_that_may_bring_the_document_along(embedder: AtWork) -> None:
+@pytest.mark.parametrize("called_off", [False, True])
+async def test_a_receipt_waits_for_a_rebuild_that_may_bring_the_document_along(
+    embedder: AtWork, *, called_off: bool
+) -> None:
     document = a_document()
     neighbour = a_document(owner=document.owner)
     await embedder.embed(document)
@@ -179,6 +182,8 @@ async def test_a_receipt_waits_for_a_rebuild_that_may_bring_the_document_along(e
     await embedder.parts.build(None, shards=2)
     await embedder.put_off(document, "rebuild")
     at_work = await Slow.take(embedder, "rebuild")
+    if called_off:
+        await embedder.parts.build.call_off()
     await embedder.hear(document.deleted())
     async with embedder.working("purge"):
         await embedder.settled()

@@ -10,10 +10,11 @@ from uuid import UUID, uuid4
 import pytest
 from chassis.failures import Misconfigured
 from chassis.objects import LocalFiles
-from contracts.facts import DocumentEmbedded, DocumentPurged, IndexActivated
-from contracts.index import collection_name, shard_of
-from embedder import repository
-from embedder.building import IndexBusy, UnknownModel
+from contracts.chunks_file import BATCH
+from contracts.facts import DocumentEmbedded, DocumentFailed, DocumentPurged, Fact, IndexActivated
+from contracts.index import chunk_id, collection_name, shard_of
+from embedder import indexes, repository
+from embedder.building import IndexBusy, NothingBuilt, UnknownModel
 from embedder.indexes import IndexSpec
 from embedder.keeping import IndexRefused
 from embedder.listing import ListIndexes
@@ -35,6 +36,30 @@ from tests.stubs.providers import OpenAIStub
 OTHER = "openai:text-embedding-3-large"
 
 
+Changed = Callable[..., AtWork]
+
+
+@pytest.fixture
+def changed(settings: EmbedderSettings, engine: AsyncEngine, object_store: LocalFiles) -> Changed:
+    """The embedder, started again with other settings."""
+
+    def start(**changes: object) -> AtWork:
+        return AtWork(settings.model_copy(update=changes), engine, object_store)
+
+    return start
+
+
+class Died(BaseException):
+    """A process has ended in the midst of something."""
+
+
+async def _nothing(*_: object) -> None: ...
+
+
+async def die(*_: object, **__: object) -> None:
+    raise Died
+
+
 async def rebuild(embedder: AtWork, model: str | None = None) -> IndexSpec:
     """Have an index built, and activated."""
     begun = await embedder.parts.build(model, shards=2)
@@ -48,6 +73,22 @@ async def take_rebuilds(embedder: AtWork, count: int) -> list[Job]:
     async with embedder.transactions.driver() as driver:
         taken, _ = await taking.take(driver, kind="rebuild", lease=timedelta(minutes=1), most=count)
     return [each.job for each in taken]
+
+
+async def rebuild_one(embedder: AtWork) -> None:
+    """Do one rebuild job, and no more."""
+    slow = await Slow.take(embedder, "rebuild")
+    await slow.write()
+    assert await slow.conclude() is Ending.WON
+
+
+async def half_embedded(embedder: AtWork, document: Document, *, version: int) -> None:
+    """Its first batch is done."""
+    await embedder.split(document, version=version)
+    await embedder.hear(document.chunked(version=version))
+    slow = await Slow.take(embedder)
+    await slow.write()
+    assert await slow.conclude() is Ending.WON
 
 
 async def test_the_first_index_is_made_whole_and_announced(embedder: AtWork) -> None:
@@ -209,11 +250,7 @@ async def test_a_batch_that_did_not_write_the_new_index_is_not_ended(embedder: A
 
 async def test_a_document_half_embedded_when_a_rebuild_begins_is_whole_in_the_new_index(embedder: AtWork) -> None:
     document = a_document(chunks=130)
-    await embedder.split(document)
-    await embedder.hear(document.chunked())
-    slow = await Slow.take(embedder)
-    await slow.write()
-    assert await slow.conclude() is Ending.WON
+    await half_embedded(embedder, document, version=1)
     new = await embedder.parts.build(OTHER, shards=2)
     async with embedder.working("embed", "rebuild"):
         await embedder.settled()
@@ -250,17 +287,24 @@ async def test_a_deletion_reaches_the_retired_index_too(embedder: AtWork) -> Non
     assert await embedder.nothing_is_left(document)
 
 
-class DeletedWhileWriting(Shards):
-    """Lets a document be deleted while its vectors are on their way to Chroma."""
+class HeardWhileWriting(Shards):
+    """Lets a fact be heard while vectors are on their way to Chroma."""
 
-    def __init__(self, embedder: AtWork, document: Document) -> None:
+    def __init__(self, embedder: AtWork, fact: Fact) -> None:
         super().__init__(embedder.chroma)
         self._embedder = embedder
-        self._document = document
+        self._fact = fact
 
     async def write_many(self, index: IndexSpec, pieces: Sequence[Piece]) -> None:
         await super().write_many(index, pieces)
-        await self._embedder.hear(self._document.deleted())
+        await self._embedder.hear(self._fact)
+
+
+async def rebuild_and_hear(embedder: AtWork, fact: Fact) -> None:
+    """Do one rebuild job, and let the fact be heard while it writes."""
+    shards = HeardWhileWriting(embedder, fact)
+    rebuild = RebuildDocument(embedder.sessions, embed=embedder.parts.embed, shards=shards)
+    await rebuild((await Slow.take(embedder, "rebuild")).job)
 
 
 @pytest.mark.parametrize("model", [None, OTHER])
@@ -268,12 +312,29 @@ async def test_what_a_rebuild_wrote_too_late_is_erased_again(embedder: AtWork, m
     document = a_document()
     await embedder.embed(document)
     new = await embedder.parts.build(model, shards=2)
-    rebuild = RebuildDocument(
-        embedder.sessions, embed=embedder.parts.embed, shards=DeletedWhileWriting(embedder, document)
-    )
-    await rebuild((await Slow.take(embedder, "rebuild")).job)
+    await rebuild_and_hear(embedder, document.deleted())
     assert await embedder.vectors(document, index=new) == set()
     assert await embedder.rows(document, index=new) == {}
+
+
+@pytest.mark.parametrize("model", [None, OTHER])
+async def test_a_rebuild_goes_on_with_the_next_version_when_the_one_before_it_becomes_too_late(
+    embedder: AtWork, monkeypatch: pytest.MonkeyPatch, model: str | None
+) -> None:
+    monkeypatch.setattr("embedder.rebuilding.BYTES_AT_ONCE", 0)  # so that a call takes one batch, as of larger vectors
+    document = a_document(chunks=BATCH + 6)
+    await embedder.embed(document)
+    await half_embedded(embedder, document, version=2)
+    new = await embedder.parts.build(model, shards=2)
+    async with embedder.working("embed"):
+        await embedder.settled()
+    await rebuild_and_hear(embedder, document.ready(2))
+    async with embedder.working("drop"):
+        await embedder.settled()
+    await embedder.parts.keeper.look()
+    assert (await embedder.active()).index_id == new.index_id
+    expected = {chunk_id(document.id, 2, ordinal) for ordinal in range(BATCH + 6)}
+    assert await embedder.vectors(document) == (await embedder.rows(document)).keys() == expected
 
 
 def test_documents_are_copied_in_groups_of_about_one_call_and_large_ones_alone() -> None:
@@ -325,7 +386,44 @@ async def test_the_same_rebuild_twice_is_one_and_another_one_waits(embedder: AtW
         await embedder.parts.build(OTHER, shards=2)
 
 
-@pytest.mark.parametrize("model", ["nonsense", "openai:a-model-of-unknown-dimension", "openai:"])
+UNKNOWN = "openai:a-model-of-unknown-dimension"
+
+
+@pytest.mark.parametrize(("model", "dimension"), [(UNKNOWN, 1536), (None, 32), ("openai:text-embedding-3-small", 32)])
+async def test_a_dimension_that_is_told_is_that_of_the_new_index(
+    embedder: AtWork, model: str | None, dimension: int
+) -> None:
+    document = a_document()
+    await embedder.embed(document)
+    begun = await embedder.parts.build(model, dimension=dimension, shards=2)
+    async with embedder.working("rebuild"):
+        await embedder.settled()
+    await embedder.parts.keeper.look()
+    active = await embedder.active()
+    assert (active.index_id, active.dimension) == (begun.index_id, dimension)
+    assert {len(vector) for vector in (await embedder.rows(document)).values()} == {dimension}
+
+
+async def test_the_dimension_that_answers_asks_no_provider(embedder: AtWork, openai_stub: OpenAIStub) -> None:
+    await embedder.parts.build("openai:text-embedding-3-small", dimension=64, shards=2)
+    assert openai_stub.embeddings.seen.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "dimension", "advice"),
+    [
+        (UNKNOWN, None, "how many numbers a vector of .* has: say it with --dimension"),
+        ("local", 64, "local gives 384 numbers a vector: leave --dimension out"),
+    ],
+)
+async def test_a_dimension_that_is_missing_or_wrong_is_refused_with_the_option_to_mend_it(
+    embedder: AtWork, model: str, dimension: int | None, advice: str
+) -> None:
+    with pytest.raises(UnknownModel, match=advice):
+        await embedder.parts.build(model, dimension=dimension, shards=2)
+
+
+@pytest.mark.parametrize("model", ["nonsense", UNKNOWN, "openai:"])
 async def test_a_model_that_cannot_be_used_is_refused_before_anything_begins(embedder: AtWork, model: str) -> None:
     with pytest.raises(UnknownModel):
         await embedder.parts.build(model, shards=2)
@@ -339,6 +437,121 @@ async def test_a_model_that_does_not_answer_is_refused_before_anything_begins(
     with pytest.raises(Misconfigured):
         await embedder.parts.build(OTHER, shards=2)
     assert list(await embedder.indexes()) == ["active"]
+
+
+async def test_a_build_that_is_called_off_leaves_its_jobs_nothing_to_do_and_makes_room_for_another(
+    embedder: AtWork, openai_stub: OpenAIStub
+) -> None:
+    document = a_document()
+    await embedder.embed(document)
+    active, begun = await embedder.active(), await embedder.parts.build(OTHER, shards=2)
+    (retired,) = await embedder.parts.build.call_off()
+    assert (retired.index_id, retired.state) == (begun.index_id, "retired")
+    calls = openai_stub.embeddings.seen.calls
+    async with embedder.working("rebuild"):
+        await embedder.settled()
+    assert [job.state for job in await embedder.jobs(document, "rebuild")] == ["done"]
+    assert openai_stub.embeddings.seen.calls == calls
+    await embedder.parts.keeper.look()
+    assert await embedder.active() == active
+    await embedder.embed(a_document())
+    assert (await embedder.parts.build(None, shards=2)).generation == begun.generation + 1
+
+
+async def test_a_build_that_is_called_off_before_its_collections_are_made_stays_so(
+    embedder: AtWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = embedder.parts.shards.create
+
+    async def create_meanwhile(index: IndexSpec) -> None:
+        await embedder.parts.build.call_off()
+        await create(index)
+
+    monkeypatch.setattr(embedder.parts.shards, "create", create_meanwhile)
+    await embedder.parts.build(None, shards=2)
+    assert set(await embedder.indexes()) == {"active", "retired"}
+
+
+async def test_what_was_called_off_while_a_job_wrote_is_written_no_further(embedder: AtWork) -> None:
+    document = a_document(chunks=130)
+    await embedder.embed(document)
+    new = await embedder.parts.build(OTHER, shards=2)
+
+    class CalledOffWhileWriting(Shards):
+        async def write_many(self, index: IndexSpec, pieces: Sequence[Piece]) -> None:
+            await super().write_many(index, pieces)
+            await embedder.parts.build.call_off()
+
+    rebuild = RebuildDocument(
+        embedder.sessions, embed=embedder.parts.embed, shards=CalledOffWhileWriting(embedder.chroma)
+    )
+    await rebuild((await Slow.take(embedder, "rebuild")).job)
+    assert await embedder.rows(document, index=new) == {}
+    assert len(await embedder.vectors(document, index=new)) == BATCH
+
+
+async def test_without_a_build_or_without_another_index_there_is_nothing_to_call_off(embedder: AtWork) -> None:
+    with pytest.raises(NothingBuilt):
+        await embedder.parts.build.call_off()
+    await embedder.embed(a_document())
+    await embedder.parts.build(None, shards=2)
+    async with embedder.sessions.begin() as session:
+        await session.execute(update(VectorIndex).where(VectorIndex.state == "active").values(state="retired"))
+    with pytest.raises(NothingBuilt):
+        await embedder.parts.build.call_off()
+
+
+async def test_a_document_that_only_the_new_model_refuses_is_embedded_and_keeps_the_new_index_from_answering(
+    embedder: AtWork, openai_stub: OpenAIStub
+) -> None:
+    before, document = a_document(), a_document()
+    await embedder.embed(before)
+    old, new = await embedder.active(), await embedder.parts.build(OTHER, shards=2)
+    await embedder.put_off(before, "rebuild")
+    refuse_the_next_two(openai_stub)
+
+    await embedder.embed(document)
+    said = (await embedder.said(DocumentEmbedded))[-1]
+    assert (said.document_id, said.indexes) == (document.id, (old.index_id,))
+    async with embedder.working("rebuild"):
+        await embedder.settled()
+
+    assert not await embedder.parts.keeper.activate()
+    building, _ = (await ListIndexes(embedder.sessions)()).items
+    assert (building.index_id, building.done, building.total, building.refused) == (new.index_id, 0, 6, 1)
+
+    async with embedder.working("rebuild"):
+        await embedder.make_due("rebuild")
+        await embedder.settled()
+    await embedder.parts.keeper.look()
+    assert (await embedder.active()).index_id == new.index_id
+    assert len(await embedder.vectors(document)) == 3
+
+
+def refuse_the_next_two(provider: OpenAIStub) -> None:
+    """Of the model of the newest index, which is asked first: the batch, and the rebuild of it."""
+    provider.embeddings.then(Behaviour(status=400), Behaviour(), Behaviour(status=400))
+
+
+async def test_a_document_that_the_new_model_refuses_fails_if_that_answers_by_then(
+    embedder: AtWork, openai_stub: OpenAIStub
+) -> None:
+    await embedder.parts.build(OTHER, shards=2)
+    document = a_document()
+    await embedder.split(document)
+    await embedder.hear(document.chunked())
+    slow = await Slow.take(embedder)
+    openai_stub.embeddings.then(Behaviour(status=400))
+    await slow.write()
+    await embedder.parts.keeper.look()
+    assert (await embedder.active()).model == OTHER
+    with pytest.raises(Exception, match=r"index\.changed"):
+        await slow.conclude()
+    await slow.lose_lease()
+    openai_stub.embeddings.then(Behaviour(status=400))
+    async with embedder.working("embed"):
+        await embedder.settled()
+    assert [said.code for said in await embedder.said(DocumentFailed)] == ["provider.refused"]
 
 
 async def test_the_old_index_is_dropped_a_day_later(embedder: AtWork) -> None:
@@ -409,6 +622,117 @@ async def test_an_index_that_is_lost_while_it_is_built_is_begun_anew(embedder: A
     assert [len(await embedder.vectors(document, index=active)) for document in documents] == [3, 3]
 
 
+async def lose_all(embedder: AtWork) -> None:
+    """Let Chroma forget every collection of ours."""
+    for index in (await embedder.indexes()).values():
+        await embedder.parts.shards.drop(index)
+
+
+async def being_built_after(embedder: AtWork, other: IndexSpec) -> IndexSpec:
+    """What is being built, when that was begun after the other one. The embedder looks by itself as well."""
+    async with asyncio.timeout(60):
+        while True:
+            await embedder.parts.keeper.look()
+            found = (await embedder.indexes()).get("building")
+            if found is not None and found.generation > other.generation:
+                return found
+
+
+async def test_when_all_is_lost_the_index_that_answers_is_restored_before_the_one_that_was_being_built(
+    embedder: AtWork, openai_stub: OpenAIStub
+) -> None:
+    document = a_document(owner=owner_in(0))
+    for one in (document, a_document(owner=owner_in(1))):
+        await embedder.embed(one)
+    old, building = await embedder.active(), await embedder.parts.build(OTHER, shards=2)
+    await rebuild_one(embedder)
+    await lose_all(embedder)
+    openai_stub.embeddings.usual = Behaviour(status=503)
+
+    await embedder.parts.keeper.look()
+    async with embedder.working("rebuild"):
+        await embedder.settled()
+    await embedder.parts.keeper.look()
+
+    restored = await embedder.active()
+    assert restored.generation > building.generation
+    assert restored.same_vectors(old)
+    assert len(await embedder.vectors(document)) == 3
+
+    successor = await being_built_after(embedder, restored)
+    assert successor.same_vectors(building)
+    openai_stub.embeddings.usual = Behaviour()
+    async with embedder.working("rebuild"):
+        await embedder.make_due("rebuild")
+        await embedder.settled()
+    await embedder.parts.keeper.look()
+    assert (await embedder.active()).index_id == successor.index_id
+
+
+@pytest.mark.parametrize(
+    ("model", "all_is_lost", "states"),
+    [
+        (None, True, ["active", "creating", "retired"]),
+        (OTHER, False, ["active", "building"]),
+    ],
+    ids=["its copy was lost as well", "another model's index is being built and is not lost"],
+)
+async def test_a_lost_index_is_not_begun_anew_where_another_will_answer_instead(
+    embedder: AtWork, monkeypatch: pytest.MonkeyPatch, model: str | None, states: list[str], *, all_is_lost: bool
+) -> None:
+    for shard in range(2):
+        await embedder.embed(a_document(owner=owner_in(shard)))
+    lost, building = await embedder.active(), await embedder.parts.build(model, shards=2)
+    await rebuild_one(embedder)
+    for index in [lost, building] if all_is_lost else [lost]:
+        await embedder.parts.shards.drop(index)
+    monkeypatch.setattr(embedder.parts.build, "begin_to_write", _nothing)
+    await embedder.parts.keeper.look()
+    async with embedder.sessions() as session:
+        assert sorted(index.state for index in await indexes.existing(session)) == states
+
+
+async def test_a_lost_build_is_begun_anew_though_the_provider_is_away(
+    embedder: AtWork, openai_stub: OpenAIStub
+) -> None:
+    for shard in range(2):
+        await embedder.embed(a_document(owner=owner_in(shard)))
+    building = await embedder.parts.build(OTHER, shards=2)
+    await rebuild_one(embedder)
+    await embedder.parts.shards.drop(building)
+    openai_stub.embeddings.usual = Behaviour(status=503)
+    await embedder.parts.keeper.look()
+    assert (await embedder.indexes())["building"].same_vectors(building)
+    assert (await embedder.indexes())["retired"].index_id == building.index_id
+
+
+async def test_a_process_that_dies_over_a_lost_build_leaves_it_to_the_next(
+    embedder: AtWork, changed: Changed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for shard in range(2):
+        await embedder.embed(a_document(owner=owner_in(shard)))
+    building = await embedder.parts.build(OTHER, shards=2)
+    await rebuild_one(embedder)
+    await embedder.parts.shards.drop(building)
+    with monkeypatch.context() as deadly:
+        deadly.setattr("embedder.indexes.begin", die)
+        with pytest.raises(Died):
+            await embedder.parts.keeper.look()
+    again = changed(embedding_model=OTHER, embedding_dimension=None)
+    async with again.parts.keeper.running():
+        assert (await again.indexes())["building"].same_vectors(building)
+    await again.close()
+
+
+async def test_an_older_index_than_the_one_that_answers_never_takes_its_place(embedder: AtWork) -> None:
+    building = await embedder.parts.build(OTHER, shards=2)
+    active = await embedder.active()
+    async with embedder.sessions.begin() as session:
+        younger = VectorIndex.index_id == active.index_id
+        await session.execute(update(VectorIndex).where(younger).values(generation=building.generation + 1))
+    assert not await embedder.parts.keeper.activate()
+
+
 async def test_an_index_never_answers_before_it_has_all_even_if_no_other_does(embedder: AtWork) -> None:
     document = a_document()
     await embedder.embed(document)
@@ -424,19 +748,6 @@ async def test_an_index_never_answers_before_it_has_all_even_if_no_other_does(em
     assert len(await embedder.vectors(document)) == 3
 
 
-Changed = Callable[..., AtWork]
-
-
-@pytest.fixture
-def changed(settings: EmbedderSettings, engine: AsyncEngine, object_store: LocalFiles) -> Changed:
-    """The embedder, started again with other settings."""
-
-    def start(**changes: object) -> AtWork:
-        return AtWork(settings.model_copy(update=changes), engine, object_store)
-
-    return start
-
-
 @pytest.mark.parametrize(
     "changes", [{"embedding_model": OTHER, "embedding_dimension": None}, {"embedding_dimension": 32}]
 )
@@ -444,7 +755,8 @@ async def test_another_model_than_the_indexes_refuses_to_start_and_says_what_to_
     embedder: AtWork, changed: Changed, changes: dict[str, object]
 ) -> None:
     other = changed(**changes)
-    with pytest.raises(IndexRefused, match="docqa reindex --model openai:text-embedding-3-"):
+    advice = r"DOCQA_EMBEDDING_DIMENSION=64\..*docqa reindex --model openai:text-embedding-3-\w+ --dimension \d+"
+    with pytest.raises(IndexRefused, match=advice):
         async with other.parts.keeper.running():
             pass
     await other.close()

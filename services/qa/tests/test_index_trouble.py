@@ -11,7 +11,7 @@ from contracts.facts import IndexActivated
 from contracts.index import collection_name, shard_of
 from qa import vectors
 from qa.active_index import ActiveIndex, ActiveIndexes
-from qa.embedding import open_with
+from qa.embedding import QuestionModels, open_with
 from qa.passages import Scope
 from qa.vectors import IndexUnavailable, ShardedVectors
 from sqlalchemy import text
@@ -171,3 +171,13 @@ def test_an_indexs_own_model_is_opened_with_our_keys(service: Any) -> None:
     open_model = open_with(service.settings)
     other = open_model("openai:text-embedding-3-small", 512)
     assert (other.name, other.dimension) == ("openai:text-embedding-3-small", 512)
+
+
+async def test_the_settings_own_model_is_opened_with_the_dimension_of_an_index_that_has_another(service: Any) -> None:
+    name = "openai:text-embedding-3-small"
+    models = QuestionModels(open_with(service.settings.model_copy(update={"embedding_model": name})))
+    usual = await models.open(name)
+    own, narrow = (ActiveIndex("i", 1, name, dimension, SHARDS) for dimension in (1536, 512))
+    assert await models.for_index(own) is usual
+    assert (await models.for_index(narrow)).dimension == 512
+    await models.close()

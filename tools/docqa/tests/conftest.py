@@ -162,7 +162,7 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Api]:
             self.end_headers()
             self.wfile.write(sent)
 
-        do_GET = do_POST = _serve  # noqa: N815
+        do_GET = do_POST = do_DELETE = _serve  # noqa: N815
 
         def log_message(self, *_: object) -> None: ...
 

@@ -363,9 +363,9 @@ def test_a_file_that_is_not_there_is_named_before_anything_is_sent(logged_in: An
     assert len(logged_in.asked) == asked
 
 
-def an_index(state: str, done: int) -> dict[str, Any]:
+def an_index(state: str, done: int, **changes: object) -> dict[str, Any]:
     index = {"index_id": "i2", "generation": 2, "model": "local", "dimension": 384, "state": state}
-    return {"items": [{**index, "done": done, "total": 10}]}
+    return {"items": [{**index, "done": done, "total": 10, **changes}]}
 
 
 @pytest.fixture
@@ -377,10 +377,12 @@ def embedder(api: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_reindex_follows_the_new_index_until_it_answers(embedder: Any, docqa: Any) -> None:
     api = embedder
     api.replies("POST /internal/indexes", (202, {"index_id": "i2"}))
-    api.replies("GET /internal/indexes", (200, an_index("building", 3)), (200, an_index("active", 10)))
+    api.replies(
+        "GET /internal/indexes", (200, an_index("building", 3)), (200, an_index("active", 10, model="openai:x"))
+    )
     ended = docqa("reindex", "--model", "openai:x", "--embedder-url", api.url)
     assert ended.exit_code == 0
-    assert ended.out.startswith("Done: 10 chunks with local, generation 2.\n")
+    assert ended.out.startswith("Done: 10 chunks with openai:x, generation 2.\n")
     assert "DOCQA_EMBEDDING_MODEL=openai:x from now on" in ended.out
     assert api.asked[0].json == {"model": "openai:x"}
     assert api.asked[0].headers["Authorization"] == "Bearer t0ken"
@@ -393,11 +395,43 @@ def test_reindex_says_what_the_embedder_refuses(embedder: Any, docqa: Any, probl
     assert (ended.exit_code, ended.err) == (1, "docqa: One is being built. (index.busy)\n")
 
 
-def test_reindex_gives_up_when_the_index_is_gone(embedder: Any, docqa: Any) -> None:
+@pytest.mark.parametrize("listed", [{"items": []}, an_index("retired", 3)], ids=["dropped", "called off"])
+def test_reindex_gives_up_when_the_index_is_gone(embedder: Any, docqa: Any, listed: dict[str, Any]) -> None:
     api = embedder
     api.replies("POST /internal/indexes", (202, {"index_id": "i2"}))
-    api.replies("GET /internal/indexes", (200, {"items": []}))
+    api.replies("GET /internal/indexes", (200, listed), (200, an_index("active", 10)))
     assert "is gone" in docqa("reindex", "--embedder-url", api.url).err
+
+
+def test_reindex_sends_the_dimension_and_says_what_to_start_docqa_with(embedder: Any, docqa: Any) -> None:
+    api = embedder
+    api.replies("POST /internal/indexes", (202, {"index_id": "i2"}))
+    api.replies("GET /internal/indexes", (200, an_index("active", 10, model="openai:x", dimension=32)))
+    ended = docqa("reindex", "--model", "openai:x", "--dimension", "32", "--embedder-url", api.url)
+    assert api.asked[0].json == {"model": "openai:x", "dimension": 32}
+    told = " ".join(ended.out.split())
+    assert "Start docqa with DOCQA_EMBEDDING_MODEL=openai:x DOCQA_EMBEDDING_DIMENSION=32 from now on" in told
+
+
+def test_reindex_tells_how_many_documents_the_model_refuses(embedder: Any, docqa: Any) -> None:
+    api = embedder
+    api.replies("POST /internal/indexes", (202, {"index_id": "i2"}))
+    refusing = an_index("building", 9, refused=1)
+    api.replies("GET /internal/indexes", (200, refusing), (200, refusing), (200, an_index("active", 10)))
+    assert docqa("reindex", "--embedder-url", api.url).out.count("refuses the text of 1 documents") == 1
+
+
+def test_reindex_calls_off_what_is_being_built(embedder: Any, docqa: Any) -> None:
+    api = embedder
+    api.replies("DELETE /internal/indexes/building", (200, an_index("retired", 3)))
+    ended = docqa("reindex", "--cancel", "--embedder-url", api.url)
+    assert (ended.exit_code, ended.out) == (0, "Called off: local, generation 2.\n")
+    assert api.asked[0].headers["Authorization"] == "Bearer t0ken"
+
+
+def test_reindex_cannot_begin_and_call_off_at_once(embedder: Any, docqa: Any) -> None:
+    assert docqa("reindex", "--cancel", "--model", "local", "--embedder-url", embedder.url).exit_code == 2
+    assert embedder.asked == []
 
 
 def test_reindex_needs_a_running_docqa(api: Any, docqa: Any, tmp_path: Path, monkeypatch: Any) -> None:

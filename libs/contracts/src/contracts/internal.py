@@ -61,13 +61,20 @@ class ExchangedToken(Response):
 
 
 class BuildIndexRequest(Request):
-    """`POST /internal/indexes` at the embedder; without a model, the active one is rebuilt from its stored vectors."""
+    """`POST /internal/indexes` at the embedder; without a model, the active one is rebuilt from its stored vectors.
+
+    `dimension` is how many numbers a vector is to have, where the model's own is not known or not wanted.
+    """
 
     model: str | None = None
+    dimension: Annotated[int, Field(ge=1)] | None = None
 
 
 class IndexBuild(Response):
-    """An index as its operator sees it: `done` of `total` chunks are in it."""
+    """An index as its operator sees it: `done` of `total` chunks are in it.
+
+    Its model refuses texts of `refused` documents: it cannot answer as long as these are there.
+    """
 
     index_id: str
     generation: int
@@ -76,6 +83,7 @@ class IndexBuild(Response):
     state: str
     done: int
     total: int
+    refused: int = 0
 
 
 class IndexBuilds(Response):

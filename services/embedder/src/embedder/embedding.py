@@ -1,13 +1,15 @@
 """Embedding one batch: read, embed, write to every index that must have it; then say how far the version is."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from uuid import UUID
 
 import numpy as np
-from chassis.failures import Transient
+import structlog
+from chassis.failures import Permanent, Transient
 from chassis.transactions import Transactions
 from contracts.chunks_file import Chunk
 from contracts.facts import DocumentEmbedded, DocumentEmbeddingProgressed
+from messaging import jobs
 from messaging.fences import Fence
 from messaging.jobs import Job
 from messaging.outbox import Outbox
@@ -17,8 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from embedder import indexes, repository
 from embedder.chunk_files import ChunkFiles
-from embedder.indexes import IndexSpec
+from embedder.indexes import ACTIVE, BUILDING, IndexSpec
 from embedder.models_in_use import ModelsInUse
+from embedder.orders import rebuild_job
 from embedder.repository import Advance, Embedded, Piece, Run, Target
 from embedder.shards import Shards
 from embedder.side_by_side import side_by_side
@@ -26,6 +29,8 @@ from embedder.together import Together
 
 INDEX_CHANGED = "index.changed"
 NO_INDEX = "index.unavailable"
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class EmbedBatch:
@@ -54,8 +59,9 @@ class EmbedBatch:
             now = await repository.advance(session, document, version, by_index, chunks=len(chunks))
             if now is None:
                 raise _superseded()
-            if not by_index.keys() >= set(now.wanted):
-                raise Transient(INDEX_CHANGED, "Another index is being built since: the batch is embedded again.")
+            if lacking := set(now.wanted) - by_index.keys():
+                refused = {index.index_id for index in target.indexes} - by_index.keys()
+                await _leave_to_rebuild(session, target.run, lacking, refused=refused)
             self._tell(session, fence, target.run, now)
 
         return finish
@@ -75,19 +81,28 @@ class EmbedBatch:
         return target
 
     async def _embed(self, chunks: Sequence[Chunk], wanted: Sequence[IndexSpec]) -> dict[str, list[Embedded]]:
+        """By index, without one that nobody needs yet and whose model refuses a text."""
         texts = [chunk.text for chunk in chunks]
         vectors: dict[tuple[str, int], list[Embedded]] = {}
         for index in wanted:
-            if (index.model, index.dimension) not in vectors:
+            if (index.model, index.dimension) in vectors:
+                continue
+            try:
                 model = await self._models.of(index)
                 vectors[index.model, index.dimension] = _embedded(chunks, await model.embed_texts(texts))
-        return {index.index_id: vectors[index.model, index.dimension] for index in wanted}
+            except Permanent as refusal:
+                if not _can_lack(index, wanted):
+                    raise
+                log.warning("an index that is being built lacks a batch", index_id=index.index_id, code=refusal.code)
+        there = [index for index in wanted if (index.model, index.dimension) in vectors]
+        return {index.index_id: vectors[index.model, index.dimension] for index in there}
 
     async def _write(self, target: Target, by_index: dict[str, list[Embedded]]) -> None:
         run = target.run
         await side_by_side(
             self._shards.write(index, Piece(run.owner_id, run.document_id, run.version, by_index[index.index_id]))
             for index in target.indexes
+            if index.index_id in by_index
         )
 
     def _tell(self, session: AsyncSession, fence: Fence, run: Run, now: Advance) -> None:
@@ -124,6 +139,21 @@ def embedded_fact(run: Run, complete: Sequence[str]) -> DocumentEmbedded:
         chunks_sha256=run.chunks_sha256,
         indexes=tuple(complete),
     )
+
+
+def _can_lack(index: IndexSpec, wanted: Sequence[IndexSpec]) -> bool:
+    """Whether another model's index answers: then this one is only being built."""
+    answering = [one for one in wanted if one.state == ACTIVE]
+    return bool(answering) and not any(one.same_vectors(index) for one in answering)
+
+
+async def _leave_to_rebuild(session: AsyncSession, run: Run, lacking: Set[str], *, refused: Set[str]) -> None:
+    """A job goes on trying to bring in what the model of an index that is being built has refused."""
+    building = {one.index_id: one for one in await indexes.existing(session) if one.state == BUILDING}
+    if not lacking <= refused & building.keys():
+        raise Transient(INDEX_CHANGED, "Another index is being built since: the batch is embedded again.")
+    missed = [rebuild_job(building[one], run.document_id, run.owner_id, part=run.version) for one in sorted(lacking)]
+    await jobs.add_many(session, missed)
 
 
 def _superseded() -> Transient:

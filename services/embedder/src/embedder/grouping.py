@@ -2,18 +2,21 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from chassis.chroma import MOST_RECORDS, Records
 
-Upsert = Callable[[str, Records], Awaitable[None]]
+Upsert = Callable[[str, Records], Coroutine[Any, Any, None]]
 
 
 @dataclass(eq=False)
 class _Waiting:
+    """Records, and the call that they go with, once there is one."""
+
     records: Records
-    done: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    call: "asyncio.Task[None] | None" = None
 
 
 class GroupedUpserts:
@@ -25,38 +28,51 @@ class GroupedUpserts:
         self._writer = asyncio.Lock()
 
     async def write(self, collection: str, records: Records) -> None:
-        """Returns when these records are written; at most `MOST_RECORDS`. Raises what the call raised."""
+        """Returns when these records are written; at most `MOST_RECORDS`. Raises what the call raised.
+
+        Whoever is cancelled while they are on their way is so when they have arrived: only then can they be erased.
+        """
         mine = _Waiting(records)
         self._waiting[collection].append(mine)
         try:
-            while not mine.done.done():
+            while mine.call is None:
                 async with self._writer:
-                    if not mine.done.done():
-                        await self._write_next(collection)
-            mine.done.result()
+                    if mine.call is None:
+                        await _end_of(self._call_next(collection))
         finally:
-            mine.done.cancel()
-            self._forget(collection)
+            self._forget(collection, mine)
+            if mine.call is not None:
+                await _end_of(mine.call)
+        mine.call.result()
 
-    async def _write_next(self, collection: str) -> None:
-        """Write what has waited longest, as much as fits in one call."""
+    def _call_next(self, collection: str) -> "asyncio.Task[None]":
+        """Begin to write what has waited longest, as much as fits in one call."""
         group = _fitting(self._waiting[collection])
         del self._waiting[collection][: len(group)]
-        try:
-            await self._upsert(collection, _joined([each.records for each in group]))
-        except asyncio.CancelledError:
-            self._waiting[collection][:0] = group  # somebody else of the group writes it
-            raise
-        except Exception as error:  # each of the group hears of it
-            _tell(group, error)
-        else:
-            _tell(group, None)
+        call = asyncio.create_task(self._upsert(collection, _joined([each.records for each in group])))
+        for each in group:
+            each.call = call
+        return call
 
-    def _forget(self, collection: str) -> None:
+    def _forget(self, collection: str, mine: _Waiting) -> None:
         """Whoever was cancelled is not written, and an empty queue is not kept."""
-        self._waiting[collection] = [each for each in self._waiting[collection] if not each.done.done()]
+        self._waiting[collection] = [each for each in self._waiting[collection] if each is not mine]
         if not self._waiting[collection]:
             del self._waiting[collection]
+
+
+async def _end_of(call: "asyncio.Task[None]") -> None:
+    """Wait for a call, which ends within its own time limit. Cancelling is heeded after that."""
+    cancelled: asyncio.CancelledError | None = None
+    while not call.done():
+        try:
+            await asyncio.wait([call])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not call.cancelled():
+        call.exception()  # if nobody waits any more, nobody needs to hear of it
+    if cancelled is not None:
+        raise cancelled
 
 
 def _fitting(waiting: Sequence[_Waiting]) -> list[_Waiting]:
@@ -76,13 +92,3 @@ def _joined(parts: Sequence[Records]) -> Records:
         vectors=[one for part in parts for one in part.vectors],
         metadata=[one for part in parts for one in part.metadata],
     )
-
-
-def _tell(group: Sequence[_Waiting], error: Exception | None) -> None:
-    for each in group:
-        if each.done.done():
-            continue
-        if error is None:
-            each.done.set_result(None)
-        else:
-            each.done.set_exception(error)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from stages.holdings import Holdings
 
 from embedder import indexes, lingering, repository
-from embedder.indexes import BUILDING, IndexSpec
+from embedder.indexes import IndexSpec
 from embedder.repository import Erased
 from embedder.shards import Shards
 from embedder.workers import Rebuild
@@ -22,10 +22,13 @@ class EmbeddedDocuments(Holdings):
         self._shards = shards
 
     async def is_written_for_others(self, session: AsyncSession, owner: UUID) -> bool:
-        """A rebuild that was begun for one document brings along what lies in the same collection."""
-        building = [index for index in await indexes.existing(session) if index.state == BUILDING]
-        others = await repository.owners_at_work(session, Rebuild.kind) if building else []
-        return any(shard_of(one, index.shards) == shard_of(owner, index.shards) for index in building for one in others)
+        """A rebuild that was begun for one document brings along what lies in the same collection.
+
+        It may not know yet that its index answers by now, or was called off.
+        """
+        known = await indexes.existing(session)
+        others = await repository.owners_at_work(session, Rebuild.kind) if len(known) > 1 else []
+        return any(shard_of(one, index.shards) == shard_of(owner, index.shards) for index in known for one in others)
 
     async def erase_outside(self, owner: UUID, document: UUID) -> int:
         return sum([await self._shards.erase_document(index, owner, document) for index in await self._indexes()])

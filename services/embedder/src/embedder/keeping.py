@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -79,8 +79,9 @@ class IndexKeeper:
         """One round of all that keeps the indexes right. Raises `Failure`, and `ForeignCollection`."""
         await self._make_first()
         await self._finish_creating()
-        await self._restore()
-        await self.activate()
+        lost = await self._restore()
+        if await self.activate() and lost:
+            self.look_soon()  # what else is lost has waited for it
         self._missing = None
 
     async def activate(self) -> bool:
@@ -157,8 +158,9 @@ class IndexKeeper:
             theirs = _one(known, ACTIVE) or known[0]
             raise IndexRefused(
                 f"DOCQA_EMBEDDING_MODEL is {mine[0]} ({mine[1]} numbers a vector), but the index was made with "
-                f"{theirs.model} ({theirs.dimension}). To go on: DOCQA_EMBEDDING_MODEL={theirs.model}. To change the "
-                f"model, start with that and run: docqa reindex --model {mine[0]}"
+                f"{theirs.model} ({theirs.dimension}). To go on: DOCQA_EMBEDDING_MODEL={theirs.model} and "
+                f"DOCQA_EMBEDDING_DIMENSION={theirs.dimension}. To change the model, start with these and run: "
+                f"docqa reindex --model {mine[0]} --dimension {mine[1]}"
             )
 
     async def _say_again(self) -> None:
@@ -188,43 +190,37 @@ class IndexKeeper:
         if (begun := _one(known, CREATING)) is not None:
             await self._build.begin_to_write(begun)
 
-    async def _restore(self) -> None:
-        """Chroma has lost collections: an empty index gets them back, any other is built again from our tables."""
+    async def _restore(self) -> bool:
+        """Chroma has lost collections: an empty index gets them back, any other is built again from our tables.
+
+        The one that answers first; what was being built beside it waits for that. Whether any was lost.
+        """
         async with self._sessions() as session:
             known = [one for one in await indexes.existing(session) if one.state in (ACTIVE, BUILDING)]
-        lost = await self._shards.missing(known)
-        for index in known:
-            if lost[index.index_id]:
-                log.warning("Chroma has lost collections", index_id=index.index_id, collections=lost[index.index_id])
-                await self._restore_one(index)
+        missing = await self._shards.missing(known)
+        lost = [index for index in known if missing[index.index_id]]
+        for index in sorted(lost, key=lambda one: one.state != ACTIVE):
+            log.warning("Chroma has lost collections", index_id=index.index_id, collections=missing[index.index_id])
+            await self._restore_one(index, lost)
+        return bool(lost)
 
-    async def _restore_one(self, index: IndexSpec) -> None:
+    async def _restore_one(self, index: IndexSpec, lost: Sequence[IndexSpec]) -> None:
         async with self._sessions() as session:
             stored = await repository.holds_anything(session, index.index_id)
-        if not stored:
-            await self._shards.create(index)
-        elif index.state == BUILDING:
-            await self._abandon(index)
+        if stored:
+            await self._build.again(index, all_lost=lost)
         else:
-            with contextlib.suppress(IndexBusy):  # another model's index is being built, and will answer instead
-                await self._build(None, shards=index.shards)
-
-    async def _abandon(self, index: IndexSpec) -> None:
-        """What was copied is lost: it is begun anew under another name."""
-        async with self._sessions.begin() as session:
-            now = {one.index_id: one.state for one in await indexes.decide(session)}
-            if now.get(index.index_id) != BUILDING:
-                return
-            await indexes.become(session, index, RETIRED)
-        await self._build(index.model, shards=index.shards)
+            await self._shards.create(index)
 
 
 async def _whole(session: AsyncSession, known: list[IndexSpec]) -> IndexSpec | None:
-    """The index that is being built, if it has whatever the one that answers has; without such a one, any other."""
-    new = _one(known, BUILDING)
-    if new is None:
+    """The index that is being built, if it has whatever the one that answers has; without such a one, any other.
+
+    Only the newest, for qa keeps the highest generation.
+    """
+    new, active = next((one for one in known if one.state != RETIRED), None), _one(known, ACTIVE)
+    if new is None or new.state != BUILDING:
         return None
-    active = _one(known, ACTIVE)
     others = [active] if active is not None else [one for one in known if one != new]
     lacking = [await indexes.lacks_something(session, new, one) for one in others]
     return None if any(lacking) else new

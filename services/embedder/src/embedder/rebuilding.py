@@ -75,7 +75,7 @@ class RebuildDocument:
             await side_by_side(copy_groups() for _ in range(GROUPS_IN_HAND))
 
     async def _copy_group(self, group: Sequence[Place], *, source: IndexSpec, target: IndexSpec, at_once: int) -> bool:
-        """Whether all of it is there now."""
+        """Whether all of it is there now; otherwise the index is not wanted any more."""
         documents = [place.document for place in group]
         owners = {place.document: place.owner for place in group}
         while True:
@@ -104,7 +104,10 @@ class RebuildDocument:
             )
 
     async def _keep(self, pieces: Sequence[Piece], *, source: IndexSpec, target: IndexSpec) -> bool:
-        """Write to Chroma, then keep what is not too late; the rest is erased again. False if nothing was kept."""
+        """Write to Chroma, then keep what is not too late; the rest is erased again, and does not lack any more.
+
+        Whether the index is still wanted.
+        """
         await self._shards.write_many(target, pieces)
         async with self._sessions.begin() as session:
             shared = await fences.share(session, [piece.document for piece in pieces])
@@ -119,7 +122,7 @@ class RebuildDocument:
                     await repository.keep(session, target.index_id, piece.document, piece.version, piece.embedded)
         for piece in late:
             await self._shards.erase(target, piece.owner, piece.ids)
-        return wanted and bool(in_time)
+        return wanted
 
     async def _embed_again(self, document: UUID, *, source: IndexSpec, target: IndexSpec) -> None:
         """Embed what the source has of the document, batch by batch."""

@@ -10,6 +10,7 @@ from contracts.chunks_file import BATCH
 from contracts.facts import DocumentChunked
 from contracts.index import chunk_id
 from messaging.tables import JobRow
+from models.failures import REFUSED
 from sqlalchemy import CursorResult, delete, exists, func, inspect, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -298,6 +299,14 @@ async def counts(session: AsyncSession) -> dict[str, int]:
     """Embeddings by index."""
     rows = await session.execute(select(DocumentEmbedding.index_id, func.count()).group_by(DocumentEmbedding.index_id))
     return {index_id: int(number) for index_id, number in rows}
+
+
+async def refused(session: AsyncSession, kind: str) -> dict[int, int]:
+    """How many documents a provider has refused, by the version of their jobs of this kind."""
+    waiting = (JobRow.kind == kind, JobRow.state == "waiting", JobRow.failure == REFUSED)
+    documents = func.count(JobRow.subject.distinct())
+    rows = await session.execute(select(JobRow.version, documents).where(*waiting).group_by(JobRow.version))
+    return {version: int(number) for version, number in rows}
 
 
 async def erase_index(session: AsyncSession, index_id: str, *, most: int) -> int:

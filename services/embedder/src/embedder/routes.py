@@ -27,7 +27,7 @@ async def build_index(
     asked: BuildIndexRequest, request: Request, build: Annotated[BuildIndex, Depends(_build)]
 ) -> IndexBuild:
     """Begin to build an index beside the one that answers; again while it is being built: the same one."""
-    index = await build(asked.model, shards=request.app.state.settings.shards)
+    index = await build(asked.model, dimension=asked.dimension, shards=request.app.state.settings.shards)
     request.app.state.index_keeper.look_soon()
     return next(one for one in (await _list(request)()).items if one.index_id == index.index_id)
 
@@ -36,3 +36,12 @@ async def build_index(
 async def list_indexes(found: Annotated[ListIndexes, Depends(_list)]) -> IndexBuilds:
     """Every index that is not dropped, the newest first."""
     return await found()
+
+
+@router.delete("/indexes/building")
+async def call_off_build(
+    build: Annotated[BuildIndex, Depends(_build)], found: Annotated[ListIndexes, Depends(_list)]
+) -> IndexBuilds:
+    """Call off what is being built. Gives what is retired by that; it is dropped a day later."""
+    retired = {index.index_id for index in await build.call_off()}
+    return IndexBuilds(items=[one for one in (await found()).items if one.index_id in retired])

@@ -16,6 +16,7 @@ from stages.stage import Stage
 from embedder import indexes, repository
 from embedder.embedding import EmbedBatch
 from embedder.keeping import IndexKeeper
+from embedder.orders import REBUILD
 from embedder.rebuilding import RebuildDocument
 from embedder.shards import Shards
 
@@ -57,7 +58,7 @@ class Embed(Work):
 class Rebuild(Work):
     """Brings one document into the index that is being built."""
 
-    kind = "rebuild"
+    kind = REBUILD
     lease = LONGEST_LEASE
     max_tries = None
 

@@ -11,7 +11,7 @@ from qa.active_index import ActiveIndex
 from qa.settings import QaSettings
 
 OpenModel = Callable[[str, int | None], Embeddings]
-"""Opens an embedding model by its name, and its dimension where the settings are not about it; may take a second."""
+"""Opens an embedding model by its name, and its dimension unless it is that of the settings; may take a second."""
 
 
 class QuestionModels:
@@ -19,19 +19,21 @@ class QuestionModels:
 
     def __init__(self, open_model: OpenModel) -> None:
         self._open_model = open_model
-        self._opened: dict[str, Embeddings] = {}
+        self._opened: dict[tuple[str, int | None], Embeddings] = {}
         self._opening = asyncio.Lock()
 
     async def open(self, name: str, dimension: int | None = None) -> Embeddings:
         """The model of that name. Raises `Misconfigured` if it cannot be opened."""
         async with self._opening:
-            if name not in self._opened:
-                self._opened[name] = await asyncio.to_thread(self._open_model, name, dimension)
-            return self._opened[name]
+            if (name, dimension) not in self._opened:
+                self._opened[name, dimension] = await asyncio.to_thread(self._open_model, name, dimension)
+            return self._opened[name, dimension]
 
     async def for_index(self, index: ActiveIndex) -> Embeddings:
         """The index's own model. Raises `Misconfigured` also if it is another one of that name."""
-        model = self._opened.get(index.model) or await self.open(index.model, index.dimension)
+        model = self._opened.get((index.model, None))
+        if model is None or model.dimension != index.dimension:
+            model = await self.open(index.model, index.dimension)
         if model.dimension != index.dimension:
             raise Misconfigured(
                 MISCONFIGURED,
@@ -49,7 +51,8 @@ def open_with(settings: QaSettings) -> OpenModel:
 
     def open_model(name: str, dimension: int | None) -> Embeddings:
         if name == settings.embedding_model:
-            return open_embeddings(settings)
+            told = {} if dimension is None else {"embedding_dimension": dimension}
+            return open_embeddings(settings.model_copy(update=told))
         other = {"embedding_model": name, "embedding_dimension": dimension, "evidence_floor": None}
         return open_embeddings(settings.model_copy(update=other))
 

@@ -105,6 +105,10 @@ def status(
 @commands.command()
 def reindex(
     model: Annotated[str | None, typer.Option(help="Embed anew with this model; by default the present one.")] = None,
+    dimension: Annotated[
+        int | None, typer.Option(min=1, help="Numbers a vector, if the model can give several or is not known.")
+    ] = None,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Call off what is being built.")] = False,
     embedder_url: Annotated[str | None, typer.Option(help="The embedder, where `docqa up` does not run it.")] = None,
     data: Data = Path(".docqa"),
 ) -> None:
@@ -113,7 +117,13 @@ def reindex(
 
     from docqa import reindexing
 
-    reindexing.reindex(model, embedder_url=embedder_url, data=data, console=Console())
+    if cancel and (model is not None or dimension is not None):
+        raise typer.BadParameter("--cancel goes alone: what is being built is called off, whatever its model.")
+    with reindexing.embedder(embedder_url, data) as http:
+        if cancel:
+            reindexing.call_off(http, Console())
+        else:
+            reindexing.reindex(http, model, dimension=dimension, console=Console())
 
 
 @commands.command()

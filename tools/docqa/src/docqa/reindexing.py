@@ -1,7 +1,9 @@
-"""`docqa reindex`: drops and rebuilds the index of a running docqa, which goes on answering meanwhile."""
+"""`docqa reindex`: rebuilds the index of a running docqa, which goes on answering meanwhile, or calls that off."""
 
 import os
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +17,9 @@ from docqa.client import refusal
 from docqa.data_folder import RunningStack
 from docqa.failing import PlainError, ServerAway
 
-ACTIVE = "active"
-MODEL_SETTING = "DOCQA_EMBEDDING_MODEL"
+INDEXES = "/internal/indexes"
+ACTIVE, RETIRED = "active", "retired"
+MODEL_SETTING, DIMENSION_SETTING = "DOCQA_EMBEDDING_MODEL", "DOCQA_EMBEDDING_DIMENSION"
 LOOK_EVERY = 0.3
 AWAY_FOR = 60.0  # an embedder that is restarted goes on where it was
 
@@ -29,19 +32,43 @@ class _Started(BaseModel):
     index_id: str
 
 
-def reindex(model: str | None, *, embedder_url: str | None, data: Path, console: Console) -> None:
-    """Returns when the new index answers. Without a model: the active one's, from stored vectors, no provider asked."""
-    url, token = _embedder(embedder_url, data)
+@contextmanager
+def embedder(given_url: str | None, data: Path) -> Iterator[httpx.Client]:
+    """The way to the embedder, as its operator: to the one given, or to that of the stack on this data folder."""
+    url, token = _address(given_url, data)
     headers = {"Authorization": f"Bearer {token}"}
     with httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False) as http:
-        index_id = _call(http, "POST", _Started, json=BuildIndexRequest(model=model).model_dump()).index_id
-        index = _follow(http, index_id, console)
+        yield http
+
+
+def reindex(http: httpx.Client, model: str | None, *, dimension: int | None, console: Console) -> None:
+    """Returns when the new index answers. Without a model: the active one's, from stored vectors, no provider asked."""
+    asked = BuildIndexRequest(model=model, dimension=dimension).model_dump(exclude_none=True)
+    index_id = _call(http, "POST", INDEXES, _Started, json=asked).index_id
+    index = _follow(http, index_id, console)
     console.print(f"Done: {index.total} chunks with {index.model}, generation {index.generation}.", highlight=False)
-    if model is not None and os.environ.get(MODEL_SETTING, "local") != model:
-        console.print(f"Start docqa with {MODEL_SETTING}={model} from now on, for example in .env.", highlight=False)
+    if asked:
+        _tell_settings(index, asked, console)
 
 
-def _embedder(given_url: str | None, data: Path) -> tuple[str, str]:
+def call_off(http: httpx.Client, console: Console) -> None:
+    """Call off what is being built: the index that answers goes on."""
+    for index in _call(http, "DELETE", f"{INDEXES}/building", IndexBuilds).items:
+        console.print(f"Called off: {index.model}, generation {index.generation}.", highlight=False)
+
+
+def _tell_settings(index: IndexBuild, asked: Mapping[str, object], console: Console) -> None:
+    """What docqa must be started with so that it takes this index for its own, unless it is."""
+    settings = {MODEL_SETTING: index.model}
+    if "dimension" in asked or DIMENSION_SETTING in os.environ:
+        settings[DIMENSION_SETTING] = str(index.dimension)
+    now = {MODEL_SETTING: "local", **os.environ}
+    if any(now.get(name) != value for name, value in settings.items()):
+        told = " ".join(f"{name}={value}" for name, value in settings.items())
+        console.print(f"Start docqa with {told} from now on, for example in .env.", highlight=False)
+
+
+def _address(given_url: str | None, data: Path) -> tuple[str, str]:
     token = os.environ.get("DOCQA_OPERATOR_TOKEN")
     if given_url:
         if not token:
@@ -54,28 +81,43 @@ def _embedder(given_url: str | None, data: Path) -> tuple[str, str]:
 def _follow(http: httpx.Client, index_id: str, console: Console) -> IndexBuild:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     answered_at = time.monotonic()
+    refused = 0
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("rebuilding", total=None)
         while True:
             try:
-                found = {index.index_id: index for index in _call(http, "GET", IndexBuilds).items}
+                found = {index.index_id: index for index in _call(http, "GET", INDEXES, IndexBuilds).items}
             except ServerAway:
                 if time.monotonic() - answered_at > AWAY_FOR:
                     raise
             else:
                 answered_at = time.monotonic()
                 index = found.get(index_id)
-                if index is None:
-                    raise PlainError("The index that was being built is gone: another rebuild took its place.")
+                if index is None or index.state == RETIRED:
+                    raise PlainError(
+                        "The index that was being built is gone: it was called off, or another took its place."
+                    )
                 progress.update(bar, completed=index.done, total=index.total, description=index.state)
+                if index.refused > refused:
+                    _tell_refused(index, console)
+                refused = index.refused
                 if index.state == ACTIVE:
                     return index
             time.sleep(LOOK_EVERY)
 
 
-def _call(http: httpx.Client, method: str, kind: type[ModelT], **arguments: Any) -> ModelT:
+def _tell_refused(index: IndexBuild, console: Console) -> None:
+    console.print(
+        f"{index.model} refuses the text of {index.refused} documents. Until it takes them, or they are deleted, the "
+        "index cannot answer; docqa reindex --cancel calls it off.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _call(http: httpx.Client, method: str, path: str, kind: type[ModelT], **arguments: Any) -> ModelT:
     try:
-        response = http.request(method, "/internal/indexes", **arguments)
+        response = http.request(method, path, **arguments)
     except httpx.TransportError as error:
         raise ServerAway(str(http.base_url), str(error) or type(error).__name__) from None
     if not response.is_success:
