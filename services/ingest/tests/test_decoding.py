@@ -23,6 +23,14 @@ def test_western_utf_16_without_a_mark_is_recognised_by_its_nuls(encoding: str) 
     assert decode(PROSE.encode(encoding)) == PROSE
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("astray", ["─" * 10, "Āboli", "☀"])
+def test_utf_16_without_a_mark_may_have_some_characters_that_end_in_a_nul(encoding: str, astray: str) -> None:
+    text = PROSE + astray + PROSE * 10
+
+    assert decode(text.encode(encoding)) == text
+
+
 def test_windows_1252_is_read_with_its_quotes_and_euros() -> None:
     assert decode("“Café” costs 5 €".encode("cp1252")) == "“Café” costs 5 €"
 

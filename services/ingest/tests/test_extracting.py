@@ -131,6 +131,15 @@ def test_a_pdf_that_asks_for_a_password_is_refused_as_such(extraction: Order, en
 
 
 @pytest.mark.parametrize("engine", list(Engine))
+@pytest.mark.parametrize("scheme", [b"/Adobe.PubSec /SubFilter /adbe.pkcs7.s5 /V 4", b"/EBX_HANDLER /V 4"])
+def test_a_pdf_that_no_password_opens_is_locked_all_the_same(extraction: Order, engine: Engine, scheme: bytes) -> None:
+    locked = hostile.raw_pdf(hostile.one_page(hostile.stream(b"x")) | {6: b"<< /Filter %s >>" % scheme})
+    locked = locked.replace(b"/Root", b"/Encrypt 6 0 R /ID [<00> <00>] /Root")
+
+    assert verdict(extraction(locked, engine=engine)) is Verdict.ENCRYPTED
+
+
+@pytest.mark.parametrize("engine", list(Engine))
 def test_a_pdf_that_only_forbids_printing_is_read(extraction: Order, engine: Engine) -> None:
     open_to_all = hostile.encrypted(hostile.a_pdf(), "")
 
@@ -174,6 +183,53 @@ def test_a_page_that_nobody_can_read_does_not_cost_the_others(extraction: Order)
     answer = extracted(extraction(hostile.one_broken_page()))
 
     assert (answer.pages, answer.chunk_count) == (2, 1)
+
+
+@pytest.mark.parametrize("engine", list(Engine))
+@pytest.mark.parametrize("broken", [b"42", b"null", b"<< /Type /Pag >>", None])
+def test_pages_after_a_broken_one_keep_their_numbers(
+    extraction: Order, limits: Limits, engine: Engine, broken: bytes | None
+) -> None:
+    order = extraction(five_pages(third=broken))
+
+    assert read_pdf(order.source, engine, limits) == ["text 1", "text 2", "", "text 4", "text 5"]
+
+
+def test_what_pypdf_reads_again_is_left_out_where_it_counts_other_pages(extraction: Order, limits: Limits) -> None:
+    order = extraction(five_pages(third=b"42", count=7))
+
+    assert read_pdf(order.source, Engine.PDFIUM, limits) == ["text 1", "text 2", "", "text 4", "text 5", "", ""]
+
+
+def test_a_broken_branch_of_unknown_length_leaves_pypdf_without_page_numbers(extraction: Order) -> None:
+    order = extraction(five_pages(third=b"42", count=7), engine=Engine.PYPDF)
+
+    assert verdict(order) is Verdict.CORRUPT
+
+
+def five_pages(*, third: bytes | None, count: int = 5) -> bytes:
+    """Pages that say "text 1" to "text 5", the last two in a branch of their own; `third` is put for the third."""
+    page = hostile.one_page(b"")[3]
+    objects = hostile.one_page(b"") | {
+        2: b"<< /Type /Pages /Kids [11 0 R 12 0 R 13 0 R 6 0 R] /Count %d >>" % count,
+        6: b"<< /Type /Pages /Parent 2 0 R /Kids [14 0 R 15 0 R] /Count 2 >>",
+    }
+    for number in range(1, 6):
+        objects[10 + number] = page.replace(b"4 0 R", b"%d 0 R" % (20 + number))
+        objects[20 + number] = hostile.stream(hostile.show(b"text %d" % number))
+    if third is None:
+        del objects[13]
+    else:
+        objects[13] = third
+    return hostile.raw_pdf(objects)
+
+
+def test_pypdf_says_nothing_of_what_it_meets(
+    extraction: Order, limits: Limits, caplog: pytest.LogCaptureFixture
+) -> None:
+    read_pdf(extraction(hostile.one_broken_page()).source, Engine.PYPDF, limits)
+
+    assert caplog.text == ""
 
 
 def test_text_beyond_the_basic_plane_survives_and_half_of_it_does_not(extraction: Order, limits: Limits) -> None:

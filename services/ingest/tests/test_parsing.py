@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
@@ -12,8 +13,10 @@ from chassis.failures import Transient
 from chassis.objects import LocalFiles
 from contracts.facts import DocumentChunked, DocumentFailed, DocumentParsingStarted
 from contracts.objects import About, about_key, chunks_key, raw_key
-from ingest.parsing import SCRATCH_PREFIX
+from ingest import scratch
+from ingest.workers import Parse
 from messaging.finishing import Ending
+from messaging.pausing import back_off
 
 from services.ingest.tests.at_work import AtWork, Document, Zombie
 from tests.samples import hostile
@@ -312,7 +315,7 @@ async def test_a_job_that_kills_its_workers_is_given_up(ingest: AtWork) -> None:
 
 
 def scratch_in(folder: Path) -> list[Path]:
-    return list(folder.glob(f"{SCRATCH_PREFIX}*"))
+    return list(folder.glob(f"{scratch.PREFIX}*"))
 
 
 async def test_no_scratch_is_left(ingest: AtWork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,6 +324,15 @@ async def test_no_scratch_is_left(ingest: AtWork, tmp_path: Path, monkeypatch: p
     await ingest.upload(Document(hostile.header_only()))
 
     assert scratch_in(tmp_path) == []
+
+
+def test_a_store_may_be_away_for_a_minute_before_a_document_fails_for_it() -> None:
+    assert Parse.max_tries is not None
+    waits = [
+        back_off(tries, first=Parse.backoff, ceiling=Parse.backoff_ceiling) for tries in range(Parse.max_tries - 1)
+    ]
+
+    assert sum(waits, timedelta()) > timedelta(minutes=1)
 
 
 async def test_a_full_store_is_waited_for(ingest: AtWork, object_store: LocalFiles) -> None:

@@ -1,13 +1,16 @@
 """The chunks of a document over HTTP, as the gateway asks for them."""
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from chassis.database import Sessions
 from chassis.objects import LocalFiles, ObjectMissing
 from chassis.problems import ProblemError
+from contracts.facts import Fact
 from contracts.internal import LIVE_VERSION_HEADER
 from contracts.objects import chunks_key
 from fastapi import FastAPI
@@ -18,6 +21,8 @@ from ingest.cursors import Place
 from ingest.main import create_app
 from ingest.settings import IngestSettings
 from ingest.showing import ShowChunks
+from sqlalchemy import ScalarResult
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from services.ingest.tests.at_work import AtWork, Document
 
@@ -232,13 +237,29 @@ async def test_a_version_dropped_while_it_is_read_gives_way_to_the_newer_one(
     await ready(ingest, document)
     await ingest.upload(document, version=2)
 
-    async def drop() -> None:
-        async with ingest.working():
-            await ingest.hear(document.ready(2))
-            await ingest.settled()
-
-    app.state.show_chunks = ShowChunks(ingest.sessions, VanishingOnce(ingest.store, drop))
+    app.state.show_chunks = ShowChunks(
+        ingest.sessions, VanishingOnce(ingest.store, partial(work_on, ingest, document.ready(2)))
+    )
     assert (await owner.get(document.id, live=1)).json()["items"][0]["id"] == f"{document.id}:2:0"
+
+
+async def test_rows_dropped_while_they_are_looked_for_give_way_to_those_of_the_newer_version(
+    ingest: AtWork, owner: Reader, document: Document, app: FastAPI
+) -> None:
+    await ready(ingest, document)
+    await ingest.upload(document, version=2)
+
+    app.state.show_chunks = ShowChunks(just_before_rows(ingest, document.ready(2)), ingest.store)
+    assert (await owner.get(document.id, live=1)).json()["items"][0]["id"] == f"{document.id}:2:0"
+
+
+async def test_a_document_purged_while_its_rows_are_looked_for_is_not_found(
+    ingest: AtWork, owner: Reader, document: Document, app: FastAPI
+) -> None:
+    await ready(ingest, document)
+
+    app.state.show_chunks = ShowChunks(just_before_rows(ingest, document.deleted()), ingest.store)
+    assert problem(await owner.get(document.id, live=1)) == (404, "document.not_found")
 
 
 async def test_text_that_is_not_as_it_was_written_is_not_shown(
@@ -275,3 +296,23 @@ class VanishingOnce(LocalFiles):
             await drop()
             raise ObjectMissing(key)
         return await super().read(key, start, length)
+
+
+async def work_on(ingest: AtWork, fact: Fact) -> None:
+    """What ingest does about a fact."""
+    async with ingest.working():
+        await ingest.hear(fact)
+        await ingest.settled()
+
+
+def just_before_rows(ingest: AtWork, fact: Fact) -> Sessions:
+    """Sessions in which ingest works on a fact, once, after the look at a version and before that at its rows."""
+    unheard = [fact]
+
+    class Interrupted(AsyncSession):
+        async def scalars(self, *args: Any, **kwargs: Any) -> ScalarResult[Any]:
+            while unheard:
+                await work_on(ingest, unheard.pop())
+            return await super().scalars(*args, **kwargs)
+
+    return async_sessionmaker(ingest.engine, class_=Interrupted, expire_on_commit=False)

@@ -1,9 +1,11 @@
+import time
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ingest.splitting import Splitter
+from langchain_text_splitters import RecursiveCharacterTextSplitter
 
 TEXTS = st.text(alphabet="ab .\n\t\r。é😀!?\u3000", max_size=500)
 SIZES = st.integers(10, 60)
@@ -31,6 +33,32 @@ def test_a_piece_repeats_no_more_than_the_overlap(text: str, size: int) -> None:
 
     for (_, end), (start, _) in pairwise(spans):
         assert end - start <= overlap
+
+
+@settings(max_examples=500, deadline=None)
+@given(TEXTS, SIZES, st.integers(0, 5))
+def test_pieces_are_those_that_langchain_makes(text: str, size: int, overlap: int) -> None:
+    assert Splitter(size, overlap).spans(text) == langchains(size, overlap).spans(text)
+
+
+def test_text_without_any_break_is_cut_in_linear_time() -> None:
+    text = "x" * 40_000
+
+    assert seconds(Splitter(20_000, 0), text) * 3 < seconds(langchains(20_000, 0), text)
+
+
+def langchains(size: int, overlap: int) -> Splitter:
+    """A splitter that joins what it has cut as LangChain does."""
+    splitter = Splitter(size, overlap)
+    splitter._cutter.__class__ = RecursiveCharacterTextSplitter  # type: ignore[assignment]
+    return splitter
+
+
+def seconds(splitter: Splitter, text: str) -> float:
+    """Processor time, which depends less on what else the machine does."""
+    before = time.process_time()
+    splitter.spans(text)
+    return time.process_time() - before
 
 
 def test_positions_are_right_where_the_text_repeats_itself() -> None:

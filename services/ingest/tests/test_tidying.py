@@ -1,14 +1,10 @@
 import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from tempfile import gettempdir, mkdtemp
 
 import pytest
 from chassis.objects import LocalFiles
 from contracts.objects import chunks_key
 from ingest import tidying
-from ingest.parsing import SCRATCH_PREFIX
 
 from services.ingest.tests.at_work import AtWork, Document
 
@@ -65,23 +61,3 @@ async def test_many_orphans_are_removed_in_portions(
     await remove_orphans(ingest)
 
     assert await ingest.objects(document) == set()
-
-
-@pytest.fixture
-def scratch() -> Iterator[Path]:
-    folder = Path(mkdtemp(prefix=SCRATCH_PREFIX))
-    (folder / "raw").write_bytes(b"what was being read")
-    yield folder
-    if folder.exists():
-        (folder / "raw").unlink()
-        folder.rmdir()
-
-
-def test_scratch_of_a_killed_process_is_removed_after_a_day(scratch: Path) -> None:
-    assert scratch.parent == Path(gettempdir())
-    tidying.remove_old_scratch()
-    assert scratch.exists()
-
-    os.utime(scratch, (LONG_AGO, LONG_AGO))
-    tidying.remove_old_scratch()
-    assert not scratch.exists()

@@ -12,16 +12,19 @@ _MARKS = (
     (BOM_UTF16_LE, "utf-16-le"),
     (BOM_UTF16_BE, "utf-16-be"),
 )
-_SAMPLE_BYTES = 4096
+_SAMPLE_BYTES = 8192
+"""As many as the gateway looks at: what it takes for UTF-16 is read as such."""
 _WIDE_SHARE = 0.7
 """Western text in UTF-16 has a NUL in nearly every other byte; no text in one-byte characters comes near that."""
+_ASTRAY_SHARE = 0.05
+"""And hardly any in the bytes between: few characters end in one, such as U+2500, of which tables are drawn."""
 
 
 def decode(raw: bytes) -> str:
     """The text of a file, clean enough for every store.
 
-    A byte order mark is believed and left out. Without one: UTF-8; else UTF-16 if every other byte is NUL; else UTF-8
-    with some damage if most of what is not ASCII reads as such; else Windows-1252 or Latin-1, which take any byte.
+    A byte order mark is believed and left out. Without one: UTF-16 if nearly every other byte is NUL; else UTF-8, with
+    some damage if most of what is not ASCII reads as such; else Windows-1252 or Latin-1, which take any byte.
     """
     marked = _decode_marked(raw)
     return storable(_decode_unmarked(raw) if marked is None else marked)
@@ -45,13 +48,11 @@ def _decode_unmarked(raw: bytes) -> str:
 
 
 def _wide_encoding(sample: bytes) -> str | None:
-    least = max(1, len(sample) // 2) * _WIDE_SHARE
+    half = max(1, len(sample) // 2)
     low, high = sample[0::2].count(0), sample[1::2].count(0)
-    if high > least and low == 0:
-        return "utf-16-le"
-    if low > least and high == 0:
-        return "utf-16-be"
-    return None
+    if max(low, high) <= _WIDE_SHARE * half or min(low, high) >= _ASTRAY_SHARE * half:
+        return None
+    return "utf-16-le" if high > low else "utf-16-be"
 
 
 def _decode_invalid(raw: bytes) -> str:

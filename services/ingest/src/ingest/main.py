@@ -29,10 +29,11 @@ from ingest.holdings import SplitDocuments
 from ingest.parsing import ParseDocument
 from ingest.readers import Readers
 from ingest.routes import router
+from ingest.scratch import remove_abandoned_scratch
 from ingest.settings import IngestSettings
 from ingest.showing import ShowChunks
 from ingest.subscribers import Subscribers
-from ingest.tidying import remove_old_scratch, remove_orphans
+from ingest.tidying import remove_orphans
 from ingest.workers import Parse
 
 
@@ -58,7 +59,7 @@ def create_app(settings: IngestSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await refuse_wrong_schema(engine, settings.service)
-        remove_old_scratch()
+        remove_abandoned_scratch()
         try:
             async with readers.running(), delivery.running():
                 yield

@@ -1,11 +1,5 @@
 """From the stored file of a document to its stored chunks file."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
-
 from chassis.objects import ObjectStore
 from contracts.objects import About, about_key, raw_key
 
@@ -15,9 +9,8 @@ from ingest.extraction import Extracted, Extraction
 from ingest.fetching import fetch, fetch_accepted, fetch_small, store_file, store_small
 from ingest.notes import is_note, read_note
 from ingest.readers import Readers
+from ingest.scratch import scratch_folder
 from ingest.settings import IngestSettings
-
-SCRATCH_PREFIX = "docqa-ingest-"
 
 
 class ParseDocument:
@@ -52,7 +45,7 @@ class ParseDocument:
 
     async def _have_read(self, attempt: Attempt, about: About, sha256: str) -> Extracted:
         """In a process of its own."""
-        with _scratch_folder() as folder:
+        with scratch_folder() as folder:
             wanted = Extraction(
                 folder=folder,
                 filename=about.filename,
@@ -75,13 +68,3 @@ class ParseDocument:
             attempt.document,
             lambda file: file.version == attempt.version and file.attempt < attempt.number,
         )
-
-
-@contextmanager
-def _scratch_folder() -> Iterator[Path]:
-    folder = Path(mkdtemp(prefix=SCRATCH_PREFIX))
-    try:
-        yield folder
-    finally:
-        # A reader that is being killed may still be writing.
-        rmtree(folder, ignore_errors=True)

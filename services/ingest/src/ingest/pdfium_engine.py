@@ -9,6 +9,9 @@ import pypdfium2.raw as pdfium  # type: ignore[import-untyped]
 from ingest.limits import Limits
 from ingest.verdicts import CannotRead, Refused, Verdict
 
+_LOCKED = frozenset({pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY})
+"""By a password; by a certificate or a shop's own scheme."""
+
 
 def read_pages(source: Path, limits: Limits) -> Iterator[str | None]:
     """The text of each page in turn; None for a page that pdfium cannot read.
@@ -29,7 +32,7 @@ def _open(source: Path) -> pypdfium2.PdfDocument:
     try:
         return pypdfium2.PdfDocument(source)
     except pypdfium2.PdfiumError as error:
-        if error.err_code == pdfium.FPDF_ERR_PASSWORD:
+        if error.err_code in _LOCKED:
             raise Refused(Verdict.ENCRYPTED) from None
         raise CannotRead from error
 

@@ -52,7 +52,7 @@ def _with_pdfium(source: Path, limits: Limits) -> list[str]:
     pages = list(_within(pdfium_engine.read_pages(source, limits), limits))
     unread = [index for index, page in enumerate(pages) if page is None]
     if unread:
-        for index, page in zip(unread, _reread(source, limits, unread), strict=True):
+        for index, page in zip(unread, _reread(source, limits, unread, of=len(pages)), strict=True):
             pages[index] = page
     return _readable(pages)
 
@@ -63,11 +63,11 @@ def _with_pypdf(source: Path, limits: Limits) -> list[str]:
     return _readable(list(_within(pypdf_engine.read_pages(source, limits), limits)))
 
 
-def _reread(source: Path, limits: Limits, unread: list[int]) -> list[str | None]:
+def _reread(source: Path, limits: Limits, unread: list[int], *, of: int) -> list[str | None]:
     from ingest import pypdf_engine
 
     try:
-        return list(_within(pypdf_engine.read_pages(source, limits, unread), limits))
+        return list(_within(pypdf_engine.reread_pages(source, limits, unread, of=of), limits))
     except CannotRead:
         return [None] * len(unread)
 

@@ -32,7 +32,7 @@ class IngestSettings(ObjectStoreSettings, ServiceSettings):
     max_pages: int = Field(default=5000, ge=1, description="Pages of a PDF.")
     # More than a text file of 50 MB can hold, so that only a PDF can pass it.
     max_characters: int = Field(default=60_000_000, ge=1, description="Characters of a document.")
-    # The worst honest file that we know, 50 MB of text, takes 25 s.
+    # The worst honest files that we know, 50 MB of short lines or of text without any breaks, take 20 s.
     cpu_seconds: int = Field(default=60, ge=1, description="Processor time for reading a document.")
     wall_seconds: int = Field(default=180, ge=1, description="Time for reading a document.")
     # Decoding and splitting 50 MB of text takes about 600 MB.

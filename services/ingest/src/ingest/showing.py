@@ -20,7 +20,7 @@ from ingest.cursors import Place
 from ingest.errors import CursorStale, DocumentNotFound, DocumentNotReady
 
 _LOOKS = 3
-"""A version may be dropped between the look at its rows and the read of its file; the next look finds the newer one."""
+"""A version may be dropped between the look at it, at its rows and at its file; the next look finds the newer one."""
 
 
 class ShowChunks:
@@ -42,6 +42,8 @@ class ShowChunks:
                 split = await _version_to_show(session, document, owner=owner, told_live=told_live, after=after)
                 first = after.ordinal if after else 0
                 rows = await repository.places(session, split, first=first, count=limit)
+            if len(rows) < min(limit, split.chunk_count - first):
+                continue
             try:
                 return _page(split, rows, await self._texts(split, rows))
             except ObjectMissing:

@@ -1,17 +1,12 @@
-"""What is left behind by processes that died, and removed a day later."""
+"""What is left behind in the store by processes that died, and removed a day later."""
 
-import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from shutil import rmtree
-from tempfile import gettempdir
 
 from chassis.objects import ObjectStore
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ingest import repository
 from ingest.chunk_files import ChunksFile, chunk_files
-from ingest.parsing import SCRATCH_PREFIX
 
 AGE = timedelta(days=1)
 AT_ONCE = 50
@@ -37,11 +32,3 @@ async def _remove_unnamed(session: AsyncSession, store: ObjectStore, files: list
     for name, file in names.items():
         if name not in kept:
             await store.delete(file.key)
-
-
-def remove_old_scratch() -> None:
-    """Remove folders of readings that a killed process has left."""
-    before = time.time() - AGE.total_seconds()
-    for folder in Path(gettempdir()).glob(f"{SCRATCH_PREFIX}*"):
-        if folder.stat().st_mtime < before:
-            rmtree(folder, ignore_errors=True)

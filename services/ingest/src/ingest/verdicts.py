@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 
 _DETAILS = {
     Verdict.CORRUPT: "The file is damaged and cannot be read as a PDF. Save or export it again.",
-    Verdict.ENCRYPTED: "The PDF asks for a password. Upload a copy without one.",
+    Verdict.ENCRYPTED: "The PDF is locked, by a password or a certificate. Upload a copy that is not.",
     Verdict.NO_TEXT: "No text was found in it. If it is a scan, run text recognition on it first.",
     Verdict.TOO_COMPLEX: "Reading it takes more time or memory than one document may use.",
     Verdict.TOO_MANY_PAGES: "It has more pages than one document may have. Split it.",

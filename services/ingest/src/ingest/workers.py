@@ -26,7 +26,7 @@ class Parse(Work):
 
     kind = "parse"
     lease = LONGEST_LEASE
-    max_tries = 6  # with back-off, a store may be away for half a minute before a document fails for it
+    max_tries = 8  # with back-off, a store may be away for a minute before a document fails for it
 
     def __init__(self, parse: ParseDocument, *, store: ObjectStore, stage: Stage, concurrency: int) -> None:
         self._parse = parse

@@ -58,7 +58,7 @@ class IndexPassages(WritesPassages):
     """Copies what is left of a document's passages; its final transaction makes the version answer, and says so."""
 
     kind = "index_passages"
-    max_tries = 6  # with back-off, a store may be away for half a minute before a document fails for it
+    max_tries = 8  # with back-off, a store may be away for a minute before a document fails for it
 
     def __init__(
         self, transactions: Transactions, *, copy: CopyPassages, wait: ActiveIndexWait, stage: Stage, concurrency: int
