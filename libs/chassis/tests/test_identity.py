@@ -127,7 +127,7 @@ async def test_a_token_that_was_good_expires_like_any_other(verifier: TokenVerif
         {"exp": 10**30},
         {"iat": None},
         {"iat": 10**12},
-        {"iat": int(time.time()) + 300},
+        {"iat": int(time.time()) + 3600},
         {"jti": None},
         {"jti": "x"},
         {"email": None},
@@ -311,6 +311,42 @@ async def test_nobody_with_a_good_token_waits_while_auth_hangs(
     async with asyncio.timeout(2):
         for _ in range(10):
             await remote.verify(token())
+
+
+async def test_while_auth_hangs_all_who_need_its_keys_wait_for_one_fetch(
+    auth: Auth, remote: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_keys, "KEYS_SECONDS", 0.2)
+    monkeypatch.setattr(remote_keys, "KEYS_PAUSE", 0.2)
+    auth.hangs = True
+
+    refusals = await asyncio.gather(*(remote.verify(token()) for _ in range(10)), return_exceptions=True)
+
+    assert [getattr(refusal, "status", None) for refusal in refusals] == [503] * 10
+    assert auth.asked == 1
+
+
+async def test_after_a_fetch_that_took_long_auth_is_left_alone_for_a_while(
+    auth: Auth, remote: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_keys, "KEYS_SECONDS", 0.5)
+    monkeypatch.setattr(remote_keys, "KEYS_PAUSE", 0.5)
+    auth.hangs = True
+
+    for _ in range(2):
+        with pytest.raises(ProblemError):
+            await remote.verify(token())
+
+    assert auth.asked == 1
+
+
+async def test_a_caller_that_leaves_takes_the_fetch_from_nobody(auth: Auth, remote: TokenVerifier) -> None:
+    leaving, staying = (asyncio.create_task(remote.verify(token())) for _ in range(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+
+    assert (await staying).user_id == USER
+    assert auth.asked == 1
 
 
 @pytest.mark.parametrize(("status", "body"), [(0, ""), (500, ""), (200, "<html>"), (200, '{"keys": []}')])

@@ -12,9 +12,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from chassis import s3_files as s3_store
 from chassis.failures import Failure, Misconfigured, Transient
 from chassis.objects import BadKey, LocalFiles, ObjectMissing, ObjectStore, S3Files, open_store
 from chassis.settings import ObjectStoreSettings
+
+from tests.stubs.http import HttpStub, Reply, Request
 
 OWNER = "users/019a1111-2222-7333-8444-555566667777"
 KEY = f"{OWNER}/documents/019a2222-2222-7333-8444-555566667777/raw"
@@ -376,6 +379,107 @@ async def test_a_disk_that_gets_full_within_a_piece_keeps_nothing_of_it(tmp_path
 
 
 # S3
+
+
+class SlowClients:
+    """They send a megabyte, and the rest once they are told to."""
+
+    def __init__(self) -> None:
+        self.told = asyncio.Event()
+        self.asked = asyncio.Semaphore(0)
+
+    async def source(self) -> AsyncIterator[bytes]:
+        yield b"x" * MIB
+        self.asked.release()
+        await self.told.wait()
+        yield b"y"
+
+    async def all_asked(self, count: int) -> None:
+        for _ in range(count):
+            await self.asked.acquire()
+
+    def upload(self, store: ObjectStore, count: int) -> "asyncio.Future[list[None]]":
+        return asyncio.gather(*(store.put(f"{OWNER}/{number}", self.source()) for number in range(count)))
+
+
+async def test_slow_uploads_do_not_take_the_store_away_from_others(s3_endpoint: str) -> None:
+    store = s3_files(s3_endpoint, f"docqa-{uuid4().hex[:8]}")
+    assert await store.check() is None
+    clients = SlowClients()
+    uploads = clients.upload(store, s3_store.THREADS)
+    await clients.all_asked(s3_store.THREADS)
+
+    try:
+        async with asyncio.timeout(5):
+            assert await store.check() is None
+            await store.put(KEY, pieces(b"x"))
+    finally:
+        clients.told.set()
+        await uploads
+
+    assert len(await keys(store)) == s3_store.THREADS + 1
+
+
+async def test_no_more_uploads_hold_a_part_in_memory_than_there_is_room_for(
+    s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_store, "UPLOADS", 2)
+    store = s3_files(s3_endpoint, f"docqa-{uuid4().hex[:8]}")
+    assert await store.check() is None
+    clients = SlowClients()
+    uploads = clients.upload(store, 3)
+    await clients.all_asked(2)
+
+    await store.put(KEY, pieces(b"x"))
+
+    assert clients.asked.locked()
+    clients.told.set()
+    await uploads
+    assert len(await keys(store)) == 4
+
+
+@pytest.mark.parametrize("end", ["broken", "cancelled"])
+async def test_an_upload_that_breaks_off_leaves_no_parts_behind(
+    s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    store = s3_files(s3_endpoint, f"docqa-{uuid4().hex[:8]}")
+    assert await store.check() is None
+    waits = asyncio.Event()
+
+    async def breaking_off() -> AsyncIterator[bytes]:
+        for _ in range(2):
+            yield b"x" * (5 * MIB)
+        if end == "broken":
+            raise Broken
+        waits.set()
+        await asyncio.Event().wait()
+
+    upload = asyncio.create_task(store.put(KEY, breaking_off()))
+    if end == "cancelled":
+        await waits.wait()
+        upload.cancel()
+    with pytest.raises((Broken, asyncio.CancelledError)):
+        await upload
+
+    monkeypatch.setattr(s3_store, "ABANDONED", timedelta(minutes=-5))  # clocks differ
+    assert await store.sweep() == 0
+
+
+async def test_a_store_that_wants_to_be_left_alone_is_not_waited_for_in_a_thread() -> None:
+    async def answer(request: Request, reply: Reply) -> None:
+        body = b"<Error><Code>SlowDownRead</Code></Error>"
+        await reply.send(503, body, kind="application/xml", headers={"Retry-After": "60"})
+
+    stub = HttpStub(answer)
+    store = s3_files(stub.url.removeprefix("http://"), "docqa")
+    try:
+        async with asyncio.timeout(10):
+            with pytest.raises(Transient) as raised:
+                await store.read(KEY, 0, 1)
+    finally:
+        stub.close()
+
+    assert (raised.value.code, raised.value.retry_after) == ("storage.unavailable", 60)
 
 
 async def test_a_bucket_that_keeps_versions_is_not_ready(s3_endpoint: str) -> None:

@@ -12,7 +12,10 @@ from threading import Thread
 
 import pytest
 from chassis import telemetry
+from chassis.exporting import discreet
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -57,6 +60,10 @@ async def inner(number: int):
         pass
     return number
 
+@router.get("/links/{secret}")
+async def link(secret: str):
+    return "open"
+
 @router.get("/crash")
 async def crash():
     raise RuntimeError("canary-zq81")
@@ -67,6 +74,9 @@ async def main():
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://some") as client:
         await client.get("/outer?token=canary-zq81", headers={"traceparent": "%s"})
+        await client.get("/links/canary-zq81")
+        await client.post("/links/canary-zq81")
+        await client.get("/nowhere/canary-zq81")
         await client.get("/crash")
         await client.get("/health/live")
     with telemetry.continue_trace("%s"):
@@ -136,6 +146,31 @@ async def test_one_request_is_one_trace_and_nothing_private_is_sent(
     assert any("SELECT" in name for name in traced)
     assert not [name for name in names if "health" in name or name.endswith((" send", " receive"))]
     assert next(span for span in spans if span.name == "a piece of work").attributes == {"document_id": "d1"}
+
+
+ADDRESSES = {"http.url": "http://some/links/s3cr3t?key=s3cr3t", "http.target": "/links/s3cr3t?key=s3cr3t"}
+NEWER_ADDRESSES = {"url.full": "http://[/links/s3cr3t", "url.path": "/links/s3cr3t", "url.query": "key=s3cr3t"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "told"),
+    [
+        (SpanKind.SERVER, ADDRESSES, {"http.url": "http://some", "http.target": ""}),
+        (SpanKind.SERVER, NEWER_ADDRESSES, {"url.full": "http://[", "url.path": ""}),
+        (
+            SpanKind.SERVER,
+            {**ADDRESSES, "http.route": "/links/{secret}"},
+            {
+                "http.url": "http://some/links/{secret}",
+                "http.target": "/links/{secret}",
+                "http.route": "/links/{secret}",
+            },
+        ),
+        (SpanKind.CLIENT, {"http.url": "http://some/v1/chat?key=s3cr3t"}, {"http.url": "http://some/v1/chat"}),
+    ],
+)
+def test_an_address_is_told_by_its_route(kind: SpanKind, given: dict[str, str], told: dict[str, str]) -> None:
+    assert discreet(ReadableSpan("a request", attributes=given, kind=kind)).attributes == told
 
 
 @dataclass(frozen=True)

@@ -221,6 +221,18 @@ async def test_the_pauses_double_up_to_an_hour(auth: httpx.AsyncClient, sessions
     assert [round(float(pause) / 60) for pause in pauses] == [2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 
+async def test_a_deletion_is_said_again_however_often_it_was_said(
+    auth: httpx.AsyncClient, sessions: Sessions, ada
+) -> None:
+    await close(auth, ada)
+    async with sessions.begin() as session:
+        await session.execute(text("UPDATE account_deletions SET round = 1000, say_again_at = now()"))
+
+    await say_again_now(sessions)
+
+    assert [fact.round for fact in await said(sessions)] == [0, 1001]
+
+
 async def test_what_is_said_of_a_deletion_carries_ids_alone(auth: httpx.AsyncClient, sessions: Sessions, ada) -> None:
     await close(auth, ada)
 

@@ -7,7 +7,9 @@ import pytest
 from contracts.facts import DocumentDeleted, UserDeleted, UserPurged
 from fastapi import Request, Response
 from gateway.closing import CloseAccount, Closure, Farewell
+from gateway.tables import IdempotencyRow
 from messaging.outbox import Outbox
+from sqlalchemy import select
 from starlette.responses import JSONResponse
 
 from .front_door import Gateway, Person
@@ -87,6 +89,20 @@ async def test_everything_of_a_closed_account_is_erased_and_said(gateway: Gatewa
     assert (said.erased, said.remaining) == (3, 0)
     assert await gateway.objects(f"users/{ada.id}/") == []
     assert (await bob.document(kept))["status"] == "uploaded"
+
+
+async def test_no_answer_of_a_closed_account_is_remembered(gateway: Gateway, ada: Person, bob: Person) -> None:
+    for person in (ada, bob):
+        files = ("kept.txt", b"words", "text/plain"), ("a secret.docx", b"PK", "application/zip")
+        assert (await person.upload(*files, **{"Idempotency-Key": "once"})).status_code == 202
+    await CloseAccount(sessions=gateway.sessions)(ada.id, DELETION)
+    await closes(gateway)
+    await erase_elsewhere(gateway)
+
+    await gateway.work(farewell(gateway))
+
+    async with gateway.sessions() as session:
+        assert (await session.scalars(select(IdempotencyRow.owner_id))).all() == [bob.id]
 
 
 async def test_an_accounts_receipt_needs_no_login(gateway: Gateway, ada: Person, bob: Person) -> None:

@@ -1,8 +1,10 @@
 """The push parser, pulled: however the body is cut, the parts are the same."""
 
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
+from gateway.intake import Intake, Limits, Received
 from gateway.multipart import MalformedBody, Multipart, PartHead, boundary_of
 
 BODY = (
@@ -37,6 +39,23 @@ async def test_however_the_body_is_cut_the_parts_are_the_same(size: int) -> None
         (PartHead("files", "a;b.txt", "text/plain"), b"first\r\n--xy line\r\n"),
         (PartHead("note", None, ""), b"second"),
     ]
+
+
+async def test_however_a_file_is_cut_it_is_judged_the_same() -> None:
+    """Text as far as one looks, and noise behind it."""
+    content = b"words " * 1400 + bytes(range(256)) * 150
+    body = BODY.replace(b"first\r\n--xy line\r\n", content)
+
+    kept = [await intake(pieces(body, size)) for size in (100, 4096, 65536, 10**6)]
+
+    assert kept == [True] * 4
+
+
+async def intake(body: AsyncIterator[bytes]) -> bool:
+    """Whether the first part is taken."""
+    receiving = Intake(owner=uuid4(), limits=Limits(max_file_bytes=10**6, max_files=2), store=None)
+    part, _ = await receiving.receive(Multipart(body, b"xyz"))
+    return isinstance(part.outcome, Received)
 
 
 async def test_what_follows_the_last_boundary_is_read_and_forgotten() -> None:

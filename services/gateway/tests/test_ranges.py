@@ -45,5 +45,4 @@ def test_an_empty_file_has_no_ranges() -> None:
 def test_a_span_tells_what_it_is() -> None:
     span = Span(10, 20, 100)
 
-    assert (span.length, span.is_partial, span.content_range) == (10, True, "bytes 10-19/100")
-    assert not Span(0, 100, 100).is_partial
+    assert (span.length, span.content_range) == (10, "bytes 10-19/100")

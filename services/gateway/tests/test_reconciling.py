@@ -1,11 +1,13 @@
 """The reconciler: asks again for what stands still, patiently, and never on behalf of a mere backlog."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from contracts.facts import DocumentDeleted, DocumentParsingStarted, DocumentUploaded
+from gateway import processing
 from gateway.reconciling import DAILY, Patience, Reconcile
 from messaging.outbox import Outbox
 from sqlalchemy import text
@@ -69,6 +71,12 @@ def test_the_pause_doubles_up_to_its_ceiling() -> None:
 
     assert [patient.pause(n).total_seconds() / 60 for n in range(5)] == [1, 2, 4, 5, 5]
     assert patient.pause(5) == patient.pause(500) == DAILY
+
+
+def test_a_pause_stays_at_its_ceiling_until_the_alert_however_late_that_is() -> None:
+    patient = Patience(first=timedelta(minutes=1), ceiling=timedelta(minutes=5), alert_rounds=2000, batch=1)
+
+    assert patient.pause(1000) == timedelta(minutes=5)
 
 
 async def test_at_its_bound_it_alerts_and_never_fails_the_document(
@@ -170,6 +178,41 @@ async def test_a_deletion_without_all_receipts_is_asked_for(
     assert await rounds(gateway, DocumentDeleted) == [0, 1]
 
 
+async def test_a_store_that_does_not_answer_is_asked_patiently_while_the_others_answer_every_round(
+    gateway: Gateway, ada: Person, reconcile: Reconcile
+) -> None:
+    document = await ada.has_uploaded()
+    deletion = UUID((await ada.http.delete(f"/api/docs/{document}")).json()["deletion_id"])
+    for _ in range(30):
+        asked = (await rounds(gateway, DocumentDeleted))[-1]
+        for service in ("gateway", "ingest", "qa"):
+            await gateway.hear(purged(ada.id, document, deletion, service=service, round=asked))
+        await passes(gateway, 10)
+        await looks(gateway, reconcile)
+
+    assert await rounds(gateway, DocumentDeleted) == [0, 1, 2, 3]
+    async with gateway.sessions() as session:
+        assert await session.scalar(text("SELECT unanswered FROM deletions")) == 3
+
+
+@pytest.mark.parametrize("first", [None, {"remaining": 2}, {"remaining": 0}])
+async def test_a_receipt_that_says_something_new_starts_its_patience_anew(
+    gateway: Gateway, ada: Person, reconcile: Reconcile, first: dict[str, Any] | None
+) -> None:
+    document = await ada.has_uploaded()
+    deletion = UUID((await ada.http.delete(f"/api/docs/{document}")).json()["deletion_id"])
+    if first is not None:
+        await gateway.hear(purged(ada.id, document, deletion, service="ingest", **first))
+    for _ in range(3):
+        await passes(gateway, 3601)
+        await looks(gateway, reconcile)
+
+    await gateway.hear(purged(ada.id, document, deletion, service="ingest", verified=True))
+
+    async with gateway.sessions() as session:
+        assert await session.scalar(text("SELECT unanswered FROM deletions")) == 0
+
+
 async def test_a_wiped_broker_starts_it_at_once_for_everything(
     gateway: Gateway, ada: Person, reconcile: Reconcile
 ) -> None:
@@ -183,6 +226,20 @@ async def test_a_wiped_broker_starts_it_at_once_for_everything(
     assert await rounds(gateway, DocumentDeleted) == [0, 1]
     await looks(gateway, reconcile)
     assert sorted(await rounds(gateway)) == [0] * 7 + [1] * 5
+
+
+async def test_a_wiped_broker_makes_nobody_wait_for_a_document_that_is_moving(
+    gateway: Gateway, ada: Person, reconcile: Reconcile
+) -> None:
+    """Whoever moves it may want the next one: both would wait for each other."""
+    moving, *others = [await ada.has_uploaded(f"{n}.txt", str(n).encode()) for n in range(3)]
+    async with gateway.sessions.begin() as session:
+        await processing.lock(session, [moving])
+
+        async with asyncio.timeout(5):
+            await reconcile.at_once()
+
+    assert {fact.document_id for fact in await gateway.said(DocumentUploaded) if fact.round} == set(others)
 
 
 async def test_two_gateways_ask_once(gateway: Gateway, ada: Person, reconcile: Reconcile) -> None:

@@ -216,6 +216,20 @@ async def test_a_stream_by_api_key_goes_on_with_a_new_token(gateway: Gateway, ad
         assert (await reader.next()).data["id"] == str(document)
 
 
+async def test_a_token_that_is_renewed_does_not_lengthen_the_silence(
+    gateway: Gateway, ada: Person, token_for: Any
+) -> None:
+    gateway.app.state.parts.stream._heartbeat = 60
+    key = "dq_streaming"
+    gateway.behind.exchanged[key] = token_for(ada.id, exp=int(time.time()) + 1)
+    async with running(gateway) as address, following(address, ada, token=key) as reader:
+        await gateway.behind.exchanges.get()
+        await reader.heartbeat()
+        gateway.behind.exchanged[key] = token_for(ada.id)
+        gateway.app.state.callers._keys._tokens.clear()
+        await reader.heartbeat()
+
+
 async def test_a_closed_account_ends_it_within_a_second(gateway: Gateway, ada: Person) -> None:
     async with running(gateway) as address, following(address, ada) as reader:
         await CloseAccount(sessions=gateway.sessions)(ada.id, uuid4())

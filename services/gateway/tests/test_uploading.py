@@ -353,6 +353,24 @@ async def test_an_upload_never_gets_past_a_closure(gateway: Gateway, ada: Person
     assert await gateway.said(DocumentUploaded) == []
 
 
+async def test_an_upload_of_what_is_there_already_never_gets_past_a_closure_either(
+    gateway: Gateway, ada: Person
+) -> None:
+    await ada.http.post("/api/upload", **a_form(a_part()))
+
+    async def body() -> AsyncIterator[bytes]:
+        form = a_form(a_part())["content"]
+        yield form[:40]
+        await CloseAccount(sessions=gateway.sessions)(ada.id, UUID(int=7))
+        yield form[40:]
+
+    answer = await ada.http.post(
+        "/api/upload", content=body(), headers={"Content-Type": "multipart/form-data; boundary=xyz"}
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "auth.token_invalid")
+
+
 class FullStore:
     """A store that has room for so many objects."""
 

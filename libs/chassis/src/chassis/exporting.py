@@ -1,6 +1,7 @@
 """Spans on their way to a collector. Loaded only if one is named."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from opentelemetry import trace
@@ -10,13 +11,15 @@ from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import Status
+from opentelemetry.trace import SpanKind, Status
 from opentelemetry.util.types import AttributeValue
 
 from chassis.settings import ServiceSettings
 
-WITH_QUERY = ("http.url", "url.full", "http.target", "url.query")
-"""Attributes that repeat an address with its query, and with it the tokens of links and the keys of providers."""
+ADDRESSES = ("http.url", "url.full", "http.target", "url.path")
+"""Attributes that repeat an address: the secrets of links stand in its path, the keys of providers in its query."""
+
+ORIGIN = re.compile(r"\w+://[^/?#]*")
 
 SAFE_OF_EXCEPTION = ("exception.type",)
 
@@ -45,7 +48,7 @@ def export_spans(settings: ServiceSettings) -> None:
 
 
 class Discreet(SpanExporter):
-    """Leaves out what instrumentations repeat of people's data: queries of addresses, words of exceptions."""
+    """Leaves out what instrumentations repeat of people's data: paths and queries of addresses, words of exceptions."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -67,7 +70,7 @@ def discreet(span: ReadableSpan) -> ReadableSpan:
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes=_without_queries(span.attributes or {}),
+        attributes=_without_secrets(span),
         events=[_without_words(event) for event in span.events],
         links=span.links,
         kind=span.kind,
@@ -78,12 +81,21 @@ def discreet(span: ReadableSpan) -> ReadableSpan:
     )
 
 
-def _without_queries(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+def _without_secrets(span: ReadableSpan) -> dict[str, AttributeValue]:
     return {
-        name: str(value).partition("?")[0] if name in WITH_QUERY else value
-        for name, value in attributes.items()
+        name: _address(str(value), span) if name in ADDRESSES else value
+        for name, value in (span.attributes or {}).items()
         if name != "url.query"
     }
+
+
+def _address(given: str, span: ReadableSpan) -> str:
+    """What is called is told without its query; who calls may write what he likes, and only the route is told."""
+    if span.kind is SpanKind.CLIENT:
+        return given.partition("?")[0]
+    origin = ORIGIN.match(given)
+    route = (span.attributes or {}).get("http.route", "")
+    return f"{origin[0] if origin else ''}{route}"
 
 
 def _without_words(event: Event) -> Event:

@@ -17,7 +17,10 @@ KEYS_AGE = 600.0
 """Seconds after which the keys are fetched again even if all are known: a withdrawn key must go."""
 
 KEYS_PAUSE = 5.0
-"""Seconds between two fetches: tokens with made-up key ids must not become a load on auth."""
+"""Seconds from one fetch to the next: tokens with made-up key ids must not become a load on auth."""
+
+KEYS_SECONDS = 5.0
+"""How long a fetch may take."""
 
 
 class RemoteKeys:
@@ -28,17 +31,16 @@ class RemoteKeys:
         self._http = http
         self._keys: Mapping[str, jwt.PyJWK] = {}
         self._fetched_at = -KEYS_AGE
-        self._tried_at = -KEYS_PAUSE
-        self._lock = asyncio.Lock()
-        self._refreshing: asyncio.Task[None] | None = None
+        self._ended_at = -KEYS_PAUSE
+        self._fetching: asyncio.Task[None] | None = None
 
     async def key(self, kid: str) -> jwt.PyJWK | None:
         """The key with that id; 503 if none was ever fetched and auth is away."""
-        if kid not in self._keys:
-            await self._refresh(kid)
-        elif self._are_old() and (self._refreshing is None or self._refreshing.done()):
-            # Beside the request: while auth hangs, nobody with a good token waits for it.
-            self._refreshing = asyncio.create_task(self._refresh(kid))
+        if kid not in self._keys or self._are_old():
+            self._begin()
+        if kid not in self._keys and self._fetching is not None:
+            # Only then: while auth hangs, nobody with a good token waits for it.
+            await asyncio.shield(self._fetching)
         if not self._keys:
             raise unavailable("The keys that tokens are verified with cannot be fetched. Try again shortly.")
         return self._keys.get(kid)
@@ -46,19 +48,20 @@ class RemoteKeys:
     def _are_old(self) -> bool:
         return time.monotonic() - self._fetched_at > KEYS_AGE
 
-    async def _refresh(self, kid: str) -> None:
-        async with self._lock:
-            now = time.monotonic()
-            if (kid in self._keys and not self._are_old()) or now - self._tried_at < KEYS_PAUSE:
-                return
-            self._tried_at = now
-            try:
-                status, body = await self._http.read("GET", self._url, within=5.0)
-                keys = parse_jwks(body) if status == HTTPStatus.OK else {}
-            except (*NO_ANSWER, ValueError):
-                return  # what is known stays good, for as long as auth is away
-            if keys:
-                self._keys, self._fetched_at = keys, now
+    def _begin(self) -> None:
+        """One fetch for everybody, and none so soon after the last one."""
+        if self._fetching is None and time.monotonic() - self._ended_at >= KEYS_PAUSE:
+            self._fetching = asyncio.create_task(self._fetch())
+
+    async def _fetch(self) -> None:
+        try:
+            status, body = await self._http.read("GET", self._url, within=KEYS_SECONDS)
+            if status == HTTPStatus.OK and (keys := parse_jwks(body)):
+                self._keys, self._fetched_at = keys, time.monotonic()
+        except (*NO_ANSWER, ValueError):
+            pass  # what is known stays good, for as long as auth is away
+        finally:
+            self._ended_at, self._fetching = time.monotonic(), None
 
 
 def parse_jwks(body: bytes | str) -> dict[str, jwt.PyJWK]:

@@ -5,23 +5,23 @@ short time limits and few retries.
 """
 
 import asyncio
-import queue
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from io import BytesIO, RawIOBase
 from itertools import islice
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import urllib3
 from minio import Minio
+from minio.datatypes import Part
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 from urllib3.util import Retry, Timeout
 
-from chassis.failures import Misconfigured, Transient
+from chassis.failures import Failure, Misconfigured, Transient
 from chassis.finishing import to_the_end
 from chassis.objects import (
     ABANDONED,
@@ -41,10 +41,15 @@ PART = 8 * 1024 * 1024
 
 THREADS = 8
 
+UPLOADS = 32
+"""Uploads of more than a piece at once. They last as long as their sources, and each holds a part in memory."""
+
 READ_SECONDS = 15.0
 """A part of 8 MiB is on the server's disk well within it."""
 
 RETRIES = 2
+
+LONGEST_RETRY_AFTER = 3600.0
 
 PAGE = 500
 
@@ -62,6 +67,15 @@ OURS = {
 """Errors that no waiting cures."""
 
 FULL = {"XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded"}
+
+
+@dataclass
+class _Upload:
+    """An object on its way in parts: its id at the server once it has one, and what has arrived."""
+
+    key: str
+    id: str = ""
+    parts: list[Part] = field(default_factory=list)
 
 
 class S3Files:
@@ -87,28 +101,49 @@ class S3Files:
             http_client=urllib3.PoolManager(
                 maxsize=THREADS,
                 timeout=Timeout(connect=2.0, read=READ_SECONDS),
-                retries=Retry(total=RETRIES, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
+                # A thread does not sit out the minute that MinIO asks for: whoever called is told of it.
+                retries=Retry(
+                    total=RETRIES,
+                    backoff_factor=0.2,
+                    status_forcelist=(500, 502, 503, 504),
+                    respect_retry_after_header=False,
+                    raise_on_status=False,
+                ),
             ),
         )
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="objects")
+        self._uploads = asyncio.Semaphore(UPLOADS)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, size: int | None = None) -> None:
         checked_key(key)
         first = await next_piece(chunks)
         if len(first) < PIECE:
             check_size(len(first), size)
-            await to_the_end(self._in_thread(lambda: self._upload_whole(key, first)))
-        else:
-            await self._put_large(key, _Supply(first, chunks, size))
+            await self._put_whole(key, first)
+            return
+        async with self._uploads, aclosing(_in_parts(first, chunks, size)) as parts:
+            part = await anext(parts)
+            if len(part) < PART:
+                await self._put_whole(key, part)
+            else:
+                await self._put_parts(_Upload(key), part, parts)
 
-    async def _put_large(self, key: str, supply: "_Supply") -> None:
-        upload = asyncio.ensure_future(self._in_thread(lambda: self._upload(key, supply)))
+    async def _put_whole(self, key: str, content: bytes | bytearray) -> None:
+        await to_the_end(self._in_thread(lambda: self._send_whole(key, content)))
+
+    async def _put_parts(self, upload: _Upload, first: bytearray, others: AsyncIterator[bytearray]) -> None:
+        """One part after the other: parts in parallel would each be held in memory."""
+        part: bytearray | None = first
         try:
-            await supply.serve_until(upload)
-        finally:
-            supply.end()
-            await to_the_end(_settled(upload))
-        await upload
+            while part is not None:
+                await to_the_end(self._in_thread(partial(self._send, upload, part)))
+                part.clear()  # not held while the next one comes
+                part = await anext(others, None)
+            await to_the_end(self._in_thread(partial(self._complete, upload)))
+        except BaseException:
+            with suppress(Failure, ObjectMissing):  # then what has arrived is swept
+                await to_the_end(self._in_thread(partial(self._abort, upload)))
+            raise
 
     async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         checked_key(key)
@@ -170,12 +205,23 @@ class S3Files:
         except (Transient, Misconfigured) as failure:
             return failure.detail
 
-    def _upload_whole(self, key: str, content: bytes) -> None:
-        self._client.put_object(self._bucket, key, BytesIO(content), len(content))
+    # The client offers the steps of an upload to itself only: its own `put_object` waits in its thread for a source.
 
-    def _upload(self, key: str, supply: "_Supply") -> None:
-        # One part after the other: parts in parallel would each be held in memory.
-        self._client.put_object(self._bucket, key, cast(BinaryIO, supply), -1, part_size=PART, num_parallel_uploads=1)
+    def _send_whole(self, key: str, content: bytes | bytearray) -> None:
+        self._client._put_object(self._bucket, key, _as_bytes(content))
+
+    def _send(self, upload: _Upload, part: bytearray) -> None:
+        upload.id = upload.id or self._client._create_multipart_upload(self._bucket, upload.key, {})
+        number = len(upload.parts) + 1
+        etag = self._client._upload_part(self._bucket, upload.key, _as_bytes(part), None, upload.id, number)
+        upload.parts.append(Part(number, etag))
+
+    def _complete(self, upload: _Upload) -> None:
+        self._client._complete_multipart_upload(self._bucket, upload.key, upload.id, upload.parts)
+
+    def _abort(self, upload: _Upload) -> None:
+        if upload.id:
+            self._client._abort_multipart_upload(self._bucket, upload.key, upload.id)
 
     def _begin(self, key: str, start: int, length: int) -> tuple[Any, bytes]:
         """The first piece, empty if the object ends before `start`, and the open answer if it may have another one."""
@@ -223,69 +269,26 @@ class S3Files:
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
 
-class _Supply(RawIOBase):
-    """Bridges an asynchronous source to a client that reads in a thread: the thread asks, the event loop hands over.
-
-    At most what was asked for is held; whatever the source raises is raised in the thread as well, so that the client
-    gives the upload up.
-    """
-
-    def __init__(self, first: bytes, chunks: AsyncIterator[bytes], size: int | None) -> None:
-        super().__init__()
-        self._chunks = chunks
-        self._size = size
-        self._loop = asyncio.get_running_loop()
-        self._asked: asyncio.Queue[int] = asyncio.Queue()
-        self._given: queue.SimpleQueue[bytes | BaseException] = queue.SimpleQueue()
-        self._rest = bytearray(first)
-        self._taken = len(first)
-
-    def read(self, wanted: int = -1, /) -> bytes:
-        """In the client's thread."""
-        self._loop.call_soon_threadsafe(self._asked.put_nowait, wanted)
-        given = self._given.get()
-        if isinstance(given, BaseException):
-            raise given
-        return given
-
-    async def serve_until(self, upload: "asyncio.Future[None]") -> None:
-        """Hand over what is asked for until the upload has ended."""
-        while not upload.done():
-            asked = asyncio.ensure_future(self._asked.get())
-            either: list[asyncio.Future[Any]] = [asked, upload]
-            try:
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-                if asked.done():
-                    self._given.put(await self._gather(asked.result()))
-            finally:
-                asked.cancel()
-
-    def end(self) -> None:
-        """The source gives no more; a thread that still waits for it is told so."""
-        self._given.put(_SourceEnded())
-
-    async def _gather(self, wanted: int) -> bytes:
-        while len(self._rest) < wanted:
-            try:
-                chunk = await anext(self._chunks)
-            except StopAsyncIteration:
-                check_size(self._taken, self._size)
-                break
-            self._rest += chunk
-            self._taken += len(chunk)
-        given = bytes(self._rest[:wanted])
-        del self._rest[:wanted]
-        return given
+async def _in_parts(first: bytes, chunks: AsyncIterator[bytes], size: int | None) -> AsyncGenerator[bytearray, None]:
+    """The source in parts of one size, the last one perhaps smaller. Nobody but the event loop waits for them."""
+    part, came = bytearray(), 0
+    chunk: bytes | None = first
+    while chunk is not None:
+        came += len(chunk)
+        part += chunk
+        while len(part) > PART:
+            rest = part[PART:]
+            del part[PART:]
+            yield part
+            part = rest
+        chunk = await anext(chunks, None)
+    check_size(came, size)
+    yield part
 
 
-class _SourceEnded(Exception):
-    """The upload's source broke off; its own error is raised to the caller of `put`."""
-
-
-async def _settled(upload: "asyncio.Future[None]") -> None:
-    await asyncio.wait([upload])
-    if not upload.cancelled():
-        upload.exception()
+def _as_bytes(content: bytes | bytearray) -> bytes:
+    """As the client declares it; it sends any buffer, and a copy would be as large as the part."""
+    return cast(bytes, content)
 
 
 def _give_back(response: Any) -> None:
@@ -312,4 +315,10 @@ def _failure_of(error: S3Error) -> Exception:
         return Transient("storage.full", f"The object store is full ({code}).")
     if code in OURS:
         return Misconfigured("storage.misconfigured", f"The object store refuses us ({code}).")
-    return Transient("storage.unavailable", f"The object store does not work ({code}).")
+    return Transient("storage.unavailable", f"The object store does not work ({code}).", _retry_after(error))
+
+
+def _retry_after(error: S3Error) -> float | None:
+    """Seconds after which the server wants to be asked again; as a date nobody's does."""
+    asked = error.response.headers.get("Retry-After", "")
+    return min(float(asked), LONGEST_RETRY_AFTER) if asked.isdecimal() else None

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import structlog
 from chassis.database import Sessions
+from chassis.doubling import doubled
 from chassis.transactions import driver_of
 from contracts.facts import UserDeleted
 from messaging import fences
@@ -75,7 +76,7 @@ async def say_again(session: AsyncSession, outbox: Outbox) -> None:
     )
     for deletion in await session.scalars(unanswered):
         deletion.round += 1
-        deletion.say_again_at = func.now() + min(FIRST_PAUSE * 2**deletion.round, LONGEST_PAUSE)
+        deletion.say_again_at = func.now() + doubled(FIRST_PAUSE, deletion.round, ceiling=LONGEST_PAUSE)
         outbox.add(
             session,
             UserDeleted(

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway import deleting, owners, receipts
+from gateway import deleting, idempotency, owners, receipts
 from gateway.purging import erase
 from gateway.receipts import FAREWELL
 from gateway.tables import NOT_DELETING, DeletionRow, DocumentRow
@@ -94,7 +94,7 @@ class Closure(Work):
 
 
 class Farewell(Work):
-    """Once every document has its receipt: looks that nothing is left of the account, and says so."""
+    """Once every document has its receipt: erases the last of the account, and says so."""
 
     kind = FAREWELL
     about: ClassVar[str] = USERS.key
@@ -109,6 +109,7 @@ class Farewell(Work):
         await erase(self._store, owner_prefix(owner))
 
         async def finish(session: AsyncSession, fence: Fence) -> None:
+            await idempotency.forget(session, owner)
             deletion = await self._account(session, owner)
             fact = UserPurged(
                 user_id=owner,

@@ -1,7 +1,8 @@
 """`Idempotency-Key`: the same call gives the same answer, for a day and an owner.
 
 A key is claimed while its call runs, in a lease, so that a gateway that dies does not keep it. What is stored of an
-answer is ids; it is rendered again, so that it tells nothing that was deleted meanwhile.
+answer is ids, and the names of files that were refused. Documents are rendered again, so that it tells nothing that was
+deleted meanwhile; a closed account takes all of it along.
 """
 
 import asyncio
@@ -144,6 +145,11 @@ class Idempotency:
     async def _give_back(self, claim: Claim) -> None:
         async with self._sessions.begin() as session:
             await session.execute(delete(IdempotencyRow).where(*_is(claim), IdempotencyRow.answer.is_(None)))
+
+
+async def forget(session: AsyncSession, owner: UUID) -> None:
+    """Nothing of an owner's calls is remembered any more."""
+    await session.execute(delete(IdempotencyRow).where(IdempotencyRow.owner_id == owner))
 
 
 def _is(claim: Claim) -> tuple[ColumnElement[bool], ...]:

@@ -88,7 +88,7 @@ class Intake:
         first = await _first(data)
         if not first:
             return _refused(head, first, RejectedFile(filename=filename, code="upload.empty", detail="It is empty."))
-        media_type = filetypes.judge(head=first, filename=filename, declared=head.declared_type)
+        media_type = filetypes.judge(head=_head(first), filename=filename, declared=head.declared_type)
         if media_type is None:
             return _refused(head, first, _unsupported(filename))
         try:
@@ -212,6 +212,11 @@ async def _first(data: AsyncIterator[bytes]) -> bytes:
     return bytes(first)
 
 
+def _head(first: bytes) -> bytes:
+    """The same bytes of a file, whatever the network made of it."""
+    return first[: filetypes.HEAD_BYTES]
+
+
 async def _all(pieces: list[bytes]) -> AsyncIterator[bytes]:
     for piece in pieces:
         yield piece
@@ -226,7 +231,7 @@ async def _both(*puts: Coroutine[Any, Any, None]) -> None:
 
 def _refused(head: PartHead, first: bytes, refusal: RejectedFile) -> Part:
     told = f"{head.name}\n{head.filename}\n{head.declared_type}".encode(errors="replace")
-    return Part(outcome=refusal, digest=f"{refusal.code} {sha256(told + first[: filetypes.HEAD_BYTES]).hexdigest()}")
+    return Part(outcome=refusal, digest=f"{refusal.code} {sha256(told + _head(first)).hexdigest()}")
 
 
 def _no_file(head: PartHead, filename: str) -> RejectedFile:

@@ -25,7 +25,6 @@ _ORDER = {
     DocumentStatus.DELETING: 4,
 }
 TERMINAL = frozenset({DocumentStatus.READY, DocumentStatus.FAILED})
-RUNNING = frozenset({DocumentStatus.UPLOADED, DocumentStatus.PARSING, DocumentStatus.EMBEDDING})
 
 
 class IllegalTransition(Exception):
@@ -65,10 +64,6 @@ class Progress:
     chunk_count: int | None = None
     embedded_count: int = 0
     verdict: Verdict | None = None
-
-    @property
-    def is_running(self) -> bool:
-        return self.status in RUNNING
 
     @property
     def may_succeed_later(self) -> bool:

@@ -28,10 +28,6 @@ class Span:
         return self.end - self.start
 
     @property
-    def is_partial(self) -> bool:
-        return self.length < self.size
-
-    @property
     def content_range(self) -> str:
         return f"bytes {self.start}-{self.end - 1}/{self.size}"
 

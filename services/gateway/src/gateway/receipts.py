@@ -52,10 +52,11 @@ async def enter(session: AsyncSession, fact: DocumentPurged) -> None:
     if deletion is None or deletion.document_id != fact.document_id:
         return
     store = FILES if fact.service == "gateway" else fact.service
+    if await _is_news(session, deletion, store, fact):
+        deletion.ask_at, deletion.unanswered = None, 0
     receipts = await _write(
         session, deletion, store, erased=fact.erased, remaining=fact.remaining, verified=fact.verified
     )
-    deletion.ask_at, deletion.unanswered = None, 0
     deletion.qa_erased = _is_erased(receipts, "qa")
     if _all_verified(receipts) and deletion.verified_at is None:
         deletion.verified_at = func.now()
@@ -96,6 +97,14 @@ async def _complete(session: AsyncSession, deletion: DeletionRow, document: UUID
 
 async def _lock(session: AsyncSession, deletion: UUID) -> DeletionRow | None:
     return await session.get(DeletionRow, deletion, with_for_update=True, populate_existing=True)
+
+
+async def _is_news(session: AsyncSession, deletion: DeletionRow, store: str, fact: DocumentPurged) -> bool:
+    """Whether it says more than the store's receipt does: a store that answers every round says nothing new."""
+    known = await session.get(ReceiptRow, (deletion.id, store))
+    if known is None:
+        return True
+    return not fact.remaining and (known.remaining > 0 or (fact.verified and known.verified_at is None))
 
 
 async def _write(

@@ -8,8 +8,9 @@ from typing import TypeVar
 import structlog
 from chassis import metrics
 from chassis.database import Sessions
+from chassis.doubling import doubled
 from messaging.outbox import Outbox
-from sqlalchemy import Select, func, select, text, update
+from sqlalchemy import Select, Update, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.deleting import deleted
@@ -40,7 +41,7 @@ class Patience:
         """Until the next round, after so many that nothing followed."""
         if unanswered >= self.alert_rounds:
             return DAILY
-        return min(self.first * (1 << unanswered), self.ceiling)
+        return doubled(self.first, unanswered, ceiling=self.ceiling)
 
 
 class Reconcile:
@@ -64,9 +65,8 @@ class Reconcile:
     async def at_once(self) -> None:
         """The broker has forgotten everything: whatever is not at its end is asked for now."""
         async with self._sessions.begin() as session:
-            forgotten = {"ask_at": func.now(), "unanswered": 0}
-            await session.execute(update(DocumentRow).where(text(RUNNING_SQL)).values(forgotten))
-            await session.execute(update(DeletionRow).where(text(UNFINISHED_SQL)).values(forgotten))
+            await session.execute(_due_now(DocumentRow, RUNNING_SQL))
+            await session.execute(_due_now(DeletionRow, UNFINISHED_SQL))
         async with self._sessions.begin() as session:
             await self(session)
 
@@ -99,6 +99,13 @@ class Reconcile:
         metrics.RECONCILER_ROUNDS.labels(what).inc()
         if row.unanswered >= self._patience.alert_rounds:
             log.error("nothing moves it", what=what, id=str(row.id), rounds=row.round)
+
+
+def _due_now(table: type[DocumentRow] | type[DeletionRow], condition: str) -> Update:
+    """Whoever has locked a row is moving it. Nobody is waited for, so that nobody can wait for us in turn."""
+    free = select(table.id).where(text(condition)).with_for_update(skip_locked=True)
+    at_once = update(table).where(table.id.in_(free)).values(ask_at=func.now(), unanswered=0)
+    return at_once.execution_options(synchronize_session=False)
 
 
 def _claimed(due: Select[T], most: int) -> Select[T]:

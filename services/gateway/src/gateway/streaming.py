@@ -102,6 +102,7 @@ class Stream:
                     raise token_invalid("The account was deleted.")
                 if caller.expires_at <= datetime.now(UTC):
                     caller = await _renewed(renew)
+                    yield HEARTBEAT  # the wait for it was cut short
                 if watch.ahead or watch.state.counter > position:
                     watch.ahead = False
                     position, sent = await self._next(owner, position, start.gone_after, watch.state)

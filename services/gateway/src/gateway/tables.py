@@ -181,7 +181,10 @@ class ReceiptRow(Row):
 
 
 class IdempotencyRow(Row):
-    """An `Idempotency-Key` of an owner: claimed while its call runs, afterwards what was answered, as ids."""
+    """An `Idempotency-Key` of an owner: claimed while its call runs, afterwards what was answered.
+
+    That is the ids of documents, and the names of files that were refused: it goes with the account.
+    """
 
     __tablename__ = "idempotency_keys"
 

@@ -78,8 +78,7 @@ class Upload:
                 )
             documents = await recording.render(session, recorded.kept, recorded.new)
             answer = UploadAnswer(documents=documents, rejected=rejected)
-            if recorded.changed:
-                await owners.move_if_open(session, owner, recorded.changed)
+            await owners.move_if_open(session, owner, recorded.changed)
         return answer
 
     async def _answer_again(self, owner: UUID, form: Multipart, answered: Answered) -> UploadAnswer:
