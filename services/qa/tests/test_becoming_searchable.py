@@ -157,9 +157,9 @@ async def test_without_any_index_nothing_is_ready(service: Any) -> None:
 async def test_a_file_that_is_not_the_one_announced_is_not_shown(service: Any) -> None:
     fact = await service.embed(OWNER, [PUMP], chunks_sha256="0" * 64)
     await service.hear(fact)
-    for tries in range(1, 7):
+    for tries in range(1, IndexPassages.max_tries + 1):
         await service.work()
-        assert (await the_job(service)).tries == min(tries, 5)
+        assert (await the_job(service)).tries == min(tries, IndexPassages.max_tries - 1)
         await due_at_once(service)
     (failed,) = await service.said()
     assert isinstance(failed, DocumentFailed)

@@ -4,6 +4,8 @@ import random
 import time
 from datetime import timedelta
 
+from chassis.doubling import doubled
+
 LONGEST_RETRY_AFTER = 3600.0  # seconds; whoever asks for more is asked again after an hour
 
 PAUSES = (5.0, 10.0, 20.0, 30.0)  # seconds, while the configuration is wrong
@@ -14,13 +16,13 @@ def back_off(tries: int, *, first: timedelta, ceiling: timedelta, retry_after: f
 
     `retry_after`, in seconds, is what the other side asked for: it is never asked again before.
     """
-    delay = min(ceiling.total_seconds(), first.total_seconds() * 2.0 ** min(tries, 30))
+    delay = doubled(first, tries, ceiling=ceiling).total_seconds()
     spread = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
     return timedelta(seconds=max(delay * spread, min(retry_after or 0.0, LONGEST_RETRY_AFTER)))
 
 
 def at_ceiling(tries: int, *, first: timedelta, ceiling: timedelta) -> bool:
-    return first.total_seconds() * 2.0 ** min(tries, 30) >= ceiling.total_seconds()
+    return doubled(first, tries, ceiling=ceiling) >= ceiling
 
 
 class Pause:

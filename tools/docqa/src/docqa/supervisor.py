@@ -5,12 +5,15 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Protocol
+
+from chassis.doubling import doubled
 
 from docqa.embedded.children import Child
 
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
+FIRST_PAUSE = timedelta(seconds=0.5)
+LONGEST_PAUSE = timedelta(seconds=30)
 SETTLED_AFTER = 60.0  # a process that lived so long starts again at once
 
 
@@ -41,7 +44,7 @@ class _Kept:
 class Supervisor:
     """Watches the parts given to `keep`. `notice` is told, in a sentence, of everything a person should know."""
 
-    def __init__(self, notice: Notice, *, first_pause: float = FIRST_PAUSE) -> None:
+    def __init__(self, notice: Notice, *, first_pause: timedelta = FIRST_PAUSE) -> None:
         self._notice = notice
         self._first_pause = first_pause
         self._kept: dict[str, _Kept] = {}
@@ -86,7 +89,7 @@ class Supervisor:
     async def _revive(self, kept: _Kept, code: int) -> None:
         reason = f"{kept.part.name} ended {_how(code)}"
         while True:
-            pause = min(self._first_pause * 2**kept.deaths, LONGEST_PAUSE)
+            pause = doubled(self._first_pause, kept.deaths, ceiling=LONGEST_PAUSE).total_seconds()
             kept.deaths += 1
             self._notice(f"{reason}; it is started again in {pause:g} s")
             await asyncio.sleep(pause)
