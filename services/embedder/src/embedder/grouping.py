@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chassis.chroma import MOST_RECORDS, Records
+from chassis.finishing import ended
 
 Upsert = Callable[[str, Records], Coroutine[Any, Any, None]]
 
@@ -38,11 +39,11 @@ class GroupedUpserts:
             while mine.call is None:
                 async with self._writer:
                     if mine.call is None:
-                        await _end_of(self._call_next(collection))
+                        await ended(self._call_next(collection))
         finally:
             self._forget(collection, mine)
             if mine.call is not None:
-                await _end_of(mine.call)
+                await ended(mine.call)
         mine.call.result()
 
     def _call_next(self, collection: str) -> "asyncio.Task[None]":
@@ -59,20 +60,6 @@ class GroupedUpserts:
         self._waiting[collection] = [each for each in self._waiting[collection] if each is not mine]
         if not self._waiting[collection]:
             del self._waiting[collection]
-
-
-async def _end_of(call: "asyncio.Task[None]") -> None:
-    """Wait for a call, which ends within its own time limit. Cancelling is heeded after that."""
-    cancelled: asyncio.CancelledError | None = None
-    while not call.done():
-        try:
-            await asyncio.wait([call])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if not call.cancelled():
-        call.exception()  # if nobody waits any more, nobody needs to hear of it
-    if cancelled is not None:
-        raise cancelled
 
 
 def _fitting(waiting: Sequence[_Waiting]) -> list[_Waiting]:
