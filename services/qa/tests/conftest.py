@@ -53,6 +53,7 @@ class WordVectors:
     evidence_floor = 0.35
 
     def __init__(self) -> None:
+        self.loaded = False
         self.failure: Exception | None = None
         self.answers = asyncio.Event()
         self.answers.set()
@@ -67,6 +68,9 @@ class WordVectors:
         if self.failure is not None:
             raise self.failure
         return vector_of(question)
+
+    async def load(self) -> None:
+        self.loaded = True
 
     async def close(self) -> None:
         pass
@@ -93,6 +97,7 @@ class ScriptedChat:
         self.pieces: list[Delta | Usage | Exception | asyncio.Event] = []
         self.asked: list[Sequence[Message]] = []
         self.passages: list[Sequence[str]] = []
+        self.loaded = False
         self.closed = 0
         self.spoke = asyncio.Event()
 
@@ -116,6 +121,9 @@ class ScriptedChat:
                     yield piece
         finally:
             self.closed += 1
+
+    async def load(self) -> None:
+        self.loaded = True
 
     async def close(self) -> None:
         pass

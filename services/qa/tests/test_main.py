@@ -74,6 +74,8 @@ async def test_it_refuses_an_empty_database(service: Any, database: Any) -> None
 
 
 async def test_it_is_ready_when_it_can_answer(service: Any, address: str) -> None:
+    assert service.embeddings.loaded
+    assert service.chat.loaded
     async with httpx.AsyncClient(base_url=address) as http:
         assert (await http.get("/health/ready")).status_code == 200
         assert (await http.get("/health/live")).status_code == 200

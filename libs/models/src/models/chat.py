@@ -37,6 +37,10 @@ class ChatModel(Protocol):
     @property
     def name(self) -> str: ...
 
+    async def load(self) -> None:
+        """Have at hand what the first call would have to wait for. Raises nothing; that call tells what is wrong."""
+        ...
+
     def stream(
         self, messages: Sequence[Message], *, question: str, passages: Sequence[str]
     ) -> AsyncGenerator[Delta | Usage, None]:
@@ -52,7 +56,7 @@ class ChatModel(Protocol):
 
 
 def open_chat(settings: ModelSettings, embeddings: Embeddings | None = None) -> ChatModel:
-    """The chat model that the settings name. A remote one is contacted and its library loaded with the first call.
+    """The chat model that the settings name. A remote one is contacted with the first call, not before.
 
     The extractive model weighs sentences by meaning if it is given local `embeddings`, otherwise by words alone.
     """

@@ -28,6 +28,10 @@ class Embeddings(Protocol):
     @property
     def evidence_floor(self) -> float: ...
 
+    async def load(self) -> None:
+        """Have at hand what the first call would have to wait for. Raises nothing; that call tells what is wrong."""
+        ...
+
     async def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """One row a text, in their order: (n, dimension)."""
         ...
@@ -40,7 +44,7 @@ class Embeddings(Protocol):
 
 
 def open_embeddings(settings: ModelSettings, *, in_background: bool = False) -> Embeddings:
-    """The embedding model that the settings name. A remote one is contacted and its library loaded with the first call.
+    """The embedding model that the settings name. A remote one is contacted with the first call, not before.
 
     `in_background` is for documents: the local model then takes what others leave of every core. Raises `Misconfigured`
     if the model cannot be used at all: not installed, or of unknown dimension.

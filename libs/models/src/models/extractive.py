@@ -58,6 +58,9 @@ class Extractive:
         for candidate in _best(candidates, scores):
             yield Delta(f"\n\n“{_quotable(candidate.text)}” [{candidate.passage}]")
 
+    async def load(self) -> None:
+        """Needs nothing."""
+
     async def close(self) -> None:
         """Holds nothing."""
 

@@ -79,6 +79,9 @@ class LocalEmbeddings:
         vector: NDArray[np.float32] = (await self.embed_texts([question]))[0]
         return vector
 
+    async def load(self) -> None:
+        """Was done when it was opened."""
+
     async def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 

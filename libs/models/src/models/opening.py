@@ -1,14 +1,18 @@
-"""Remote models are opened with their first call, in a thread: loading LangChain takes two seconds and 80 MB."""
+"""Remote models are opened when they are needed, in a thread: loading LangChain takes two seconds and 80 MB."""
 
 import asyncio
 import gc
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from chassis.failures import Failure
 from chassis.leaving_out import leaving_out
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class OnFirstUse(Generic[T]):
@@ -27,6 +31,13 @@ class OnFirstUse(Generic[T]):
                     self._opened = await asyncio.to_thread(self._load)
                     gc.freeze()  # a library stays: or every collection looks at its 150,000 objects again
         return self._opened
+
+    async def load(self) -> None:
+        """Open it before it is needed. Trouble is only logged: it is raised where somebody is there to be told."""
+        try:
+            await self.get()
+        except Exception as error:
+            log.warning("A model cannot be opened yet: %s", error, exc_info=not isinstance(error, Failure))
 
     async def close(self) -> None:
         """Close the connections that are kept, if there are any."""

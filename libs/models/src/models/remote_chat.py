@@ -63,6 +63,10 @@ class RemoteChat:
                     raise
                 await pause_before_retry(failure, tries, patience)
 
+    async def load(self) -> None:
+        """Load the provider's library, and contact nobody."""
+        await self._model.load()
+
     async def close(self) -> None:
         """Close the connections that are kept."""
         await self._model.close()

@@ -59,6 +59,10 @@ class RemoteEmbeddings:
         patience = Patience.of(self._time_limit)
         return await with_retries(partial(self._embed_question, model, question, patience), self._retries, patience)
 
+    async def load(self) -> None:
+        """Load the provider's library, and contact nobody."""
+        await self._model.load()
+
     async def close(self) -> None:
         """Close the connections that are kept."""
         await self._model.close()

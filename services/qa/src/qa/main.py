@@ -84,6 +84,8 @@ def create_app(
         await refuse_wrong_schema(engine, settings.service)
         embeddings = await models.open(settings.embedding_model)
         speaker = chat or open_chat(settings, embeddings)
+        await embeddings.load()
+        await speaker.load()
         app.state.questions = questions(statements, sessions, retrieve=retrieve, speaker=speaker, running=running)
         try:
             async with delivery.running(), _watched(app, running, watch, grace=settings.answers_grace):
