@@ -152,6 +152,26 @@ async def test_stale_vectors_do_not_crowd_out_what_is_there(service: Any, ada: A
     assert [item["document_id"] for item in found.json()["items"]] == [str(document)]
 
 
+async def test_a_second_look_that_fails_costs_nothing_of_the_first(
+    service: Any, ada: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = await service.add(ada.id, PUMP)
+    service.plant(ada.id, document, ["marmalade"])  # so that its vector alone finds it
+    service.plant(ada.id, uuid7(), ["marmalade", "marmalade"])
+    look, looks = ShardedVectors.nearest, list[int]()
+
+    async def look_once(self: ShardedVectors, index: ActiveIndex, scope: Scope, vector: Any, limit: int) -> Any:
+        looks.append(limit)
+        if len(looks) > 1:
+            raise IndexUnavailable("it went away between two looks")
+        return await look(self, index, scope, vector, limit)
+
+    monkeypatch.setattr(ShardedVectors, "nearest", look_once)
+    found = await ada.http.post("/api/search", json={"query": "marmalade", "top_k": 2})
+    assert [item["document_id"] for item in found.json()["items"]] == [str(document)]
+    assert len(looks) == 2
+
+
 async def test_connections_that_were_cut_cost_nobody_an_answer(service: Any, ada: Any) -> None:
     await service.add(ada.id, PUMP)
     for _ in range(3):

@@ -10,6 +10,8 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import gettempdir, mkdtemp
 
+from chassis import pids
+
 PREFIX = "docqa-ingest-"
 AGE = timedelta(days=1)
 _PROCESS = re.compile(re.escape(PREFIX) + r"(\d{1,9})-")
@@ -44,14 +46,4 @@ def _process_is_gone(folder: Path) -> bool:
     if named is None:
         return False
     process = int(named[1])
-    return process == os.getpid() or not _exists(process)
-
-
-def _exists(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return process == os.getpid() or not pids.exists(process)

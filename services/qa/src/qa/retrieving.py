@@ -119,7 +119,7 @@ class Retrieve:
         self, index: ActiveIndex, before: Findings, *, scope: Scope, limit: int, steps: Steps
     ) -> Findings:
         near = await self._search_vectors(index, before.vector, scope=scope, limit=limit, steps=steps)
-        return Findings(vector=before.vector, near=near, texts=before.texts)
+        return before if near is None else Findings(vector=before.vector, near=near, texts=before.texts)
 
     async def _embed_and_search(
         self, index: ActiveIndex, model: Embeddings, query: str, *, scope: Scope, limit: int, steps: Steps

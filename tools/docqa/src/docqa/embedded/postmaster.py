@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from chassis import pids
+
 from docqa.embedded.failures import PostgresUnavailable
 
 LEFTOVER_WITHIN = 20.0
@@ -54,7 +56,7 @@ def _forget_stranger(data: Path) -> None:
     if not PROC.is_dir():
         return  # who it is cannot be told here: PostgreSQL decides for itself whether the file is stale
     named = read(data).pid
-    if named is not None and _exists(named):
+    if named is not None and pids.exists(named):
         (data / "postmaster.pid").unlink(missing_ok=True)
 
 
@@ -77,13 +79,3 @@ def processes_in(data: Path) -> list[int]:
 def _ask_to_end(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
