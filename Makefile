@@ -13,6 +13,10 @@ UV_VERSION := 0.13.9
 UV := .tools/uv/bin/uv
 BIN := .venv/bin
 
+# Here Python keeps what it compiles, whatever the environment says (images say it must not): services, their workers and
+# tests are thousands of processes, and one that compiles everything again takes eight seconds where another takes two.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Behind a company's TLS proxy the system knows the certificates; uv and pip have to be told to ask it.
 export UV_SYSTEM_CERTS := 1
 # An interpreter that is not there is an error to be read, not a download.
