@@ -185,6 +185,7 @@ class IndexActivated(Fact):
 
     type: ClassVar[str] = "index.activated.v1"
     topic: ClassVar[Topic] = INDEXES
+    kept: ClassVar[bool] = True
 
     index_id: str
     generation: Annotated[int, Field(ge=1)]
