@@ -26,7 +26,8 @@ from embedder.tables import VectorIndex
 from messaging import fences, taking
 from messaging.finishing import Ending
 from messaging.jobs import Job
-from sqlalchemy import func, update
+from messaging.tables import OutboxRow
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from services.embedder.tests.at_work import AtWork, Document, Slow, a_document
@@ -113,6 +114,13 @@ async def test_it_is_announced_again_at_each_start(
     await again.close()
     first, second = await embedder.said(IndexActivated)
     assert first == second
+
+
+async def test_a_broker_that_forgot_the_announcement_can_be_told_again(embedder: AtWork) -> None:
+    await embedder.active()
+    kept = select(func.bool_and(OutboxRow.kept)).where(OutboxRow.type == IndexActivated.type)
+    async with embedder.sessions() as session:
+        assert await session.scalar(kept)
 
 
 async def test_embedders_that_start_together_make_one_index(
@@ -531,6 +539,24 @@ async def test_a_document_that_only_the_new_model_refuses_is_embedded_and_keeps_
 def refuse_the_next_two(provider: OpenAIStub) -> None:
     """Of the model of the newest index, which is asked first: the batch, and the rebuild of it."""
     provider.embeddings.then(Behaviour(status=400), Behaviour(), Behaviour(status=400))
+
+
+@pytest.mark.parametrize("status", [401, 503])
+async def test_no_document_waits_for_a_provider_that_only_the_new_index_needs(
+    embedder: AtWork, openai_stub: OpenAIStub, status: int
+) -> None:
+    old, new = await embedder.active(), await embedder.parts.build(OTHER, shards=2)
+    document = a_document()
+    openai_stub.embeddings.then(Behaviour(status=status))
+    await embedder.embed(document)
+    (said,) = await embedder.said(DocumentEmbedded)
+    assert said.indexes == (old.index_id,)
+    assert await embedder.rows(document, index=new) == {}
+    async with embedder.working("rebuild"):
+        await embedder.settled()
+    await embedder.parts.keeper.look()
+    assert (await embedder.active()).index_id == new.index_id
+    assert len(await embedder.vectors(document)) == 3
 
 
 async def test_a_document_that_the_new_model_refuses_fails_if_that_answers_by_then(

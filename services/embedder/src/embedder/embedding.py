@@ -5,7 +5,7 @@ from uuid import UUID
 
 import numpy as np
 import structlog
-from chassis.failures import Permanent, Transient
+from chassis.failures import Failure, Transient
 from chassis.transactions import Transactions
 from contracts.chunks_file import Chunk
 from contracts.facts import DocumentEmbedded, DocumentEmbeddingProgressed
@@ -60,8 +60,8 @@ class EmbedBatch:
             if now is None:
                 raise _superseded()
             if lacking := set(now.wanted) - by_index.keys():
-                refused = {index.index_id for index in target.indexes} - by_index.keys()
-                await _leave_to_rebuild(session, target.run, lacking, refused=refused)
+                failed = {index.index_id for index in target.indexes} - by_index.keys()
+                await _leave_to_rebuild(session, target.run, lacking, failed=failed)
             self._tell(session, fence, target.run, now)
 
         return finish
@@ -81,7 +81,7 @@ class EmbedBatch:
         return target
 
     async def _embed(self, chunks: Sequence[Chunk], wanted: Sequence[IndexSpec]) -> dict[str, list[Embedded]]:
-        """By index, without one that nobody needs yet and whose model refuses a text."""
+        """By index, without one that nobody needs yet and whose model refuses a text or cannot be asked."""
         texts = [chunk.text for chunk in chunks]
         vectors: dict[tuple[str, int], list[Embedded]] = {}
         for index in wanted:
@@ -90,10 +90,10 @@ class EmbedBatch:
             try:
                 model = await self._models.of(index)
                 vectors[index.model, index.dimension] = _embedded(chunks, await model.embed_texts(texts))
-            except Permanent as refusal:
+            except Failure as trouble:
                 if not _can_lack(index, wanted):
                     raise
-                log.warning("an index that is being built lacks a batch", index_id=index.index_id, code=refusal.code)
+                log.warning("an index that is being built lacks a batch", index_id=index.index_id, code=trouble.code)
         there = [index for index in wanted if (index.model, index.dimension) in vectors]
         return {index.index_id: vectors[index.model, index.dimension] for index in there}
 
@@ -147,10 +147,10 @@ def _can_lack(index: IndexSpec, wanted: Sequence[IndexSpec]) -> bool:
     return bool(answering) and not any(one.same_vectors(index) for one in answering)
 
 
-async def _leave_to_rebuild(session: AsyncSession, run: Run, lacking: Set[str], *, refused: Set[str]) -> None:
-    """A job goes on trying to bring in what the model of an index that is being built has refused."""
+async def _leave_to_rebuild(session: AsyncSession, run: Run, lacking: Set[str], *, failed: Set[str]) -> None:
+    """A job goes on trying to bring in what the model of an index that is being built did not embed."""
     building = {one.index_id: one for one in await indexes.existing(session) if one.state == BUILDING}
-    if not lacking <= refused & building.keys():
+    if not lacking <= failed & building.keys():
         raise Transient(INDEX_CHANGED, "Another index is being built since: the batch is embedded again.")
     missed = [rebuild_job(building[one], run.document_id, run.owner_id, part=run.version) for one in sorted(lacking)]
     await jobs.add_many(session, missed)
