@@ -12,16 +12,18 @@ from docqa.stack import Stack
 from tests.engines.addresses import Addresses
 from tests.engines.emptying import emptied
 
-MEETING_A_STACK = ("e2e", "security")
+SHARING = {"e2e": "stack", "security": "stack", "architecture": "sources"}
+"""What the tests of a room share with each other, and one process has to make only once."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests are shared out among processes, those that meet a whole stack stay together in one of them."""
+    """Where tests are shared out among processes, those that share something stay together in one of them."""
     here = Path(__file__).parent
     for item in items:
-        if any(item.path.is_relative_to(here / room) for room in MEETING_A_STACK):
-            item.add_marker(pytest.mark.xdist_group("stack"))
+        for room, shared in SHARING.items():
+            if item.path.is_relative_to(here / room):
+                item.add_marker(pytest.mark.xdist_group(shared))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
