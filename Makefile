@@ -39,8 +39,12 @@ help: ## Show what can be done here
 run: .venv/.for-running ## Start docqa on this machine and print its address (DOCQA_PORT, DOCQA_DATA)
 	@exec $(BIN)/docqa up
 
+# From 3.12 on, Python tells of a line when it runs for the first time: tracing each of them takes as long as the tests.
+COVERAGE = $(shell $(BIN)/python -c 'import sys; sys.version_info < (3, 12) or \
+	print("COVERAGE_CORE=sysmon COVERAGE_CONCURRENCY=thread")')
+
 test: .venv/.for-development ## Run every test on a stack of its own and print the coverage
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup --cov --cov-report=term
+	$(COVERAGE) $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup --cov --cov-report=term
 
 engines: .venv/.for-development ## Start real engines without Docker, print their addresses, stop them on Ctrl-C
 	@DOCQA_TEST_ENGINES=native exec $(BIN)/python -m tests.engines
