@@ -216,7 +216,7 @@ async def test_a_megabyte_of_headers_is_refused(client: httpx.AsyncClient) -> No
         ("[]", "body", "model_attributes_type"),
         ("null", "body", "model_attributes_type"),
         ("[" * 100_000, "body", "unreadable"),
-        ('{"password": ' * 5_000, "body", "unreadable"),
+        ('{"a": ' * 20_000, "body", "unreadable"),
         ('{"password": "aaaaaaaaaaaaa", "count": ' + "9" * 5_000 + "}", "body", "unreadable"),
         ('{"password": "aaaaaaaaaaaaa", "count": NaN}', "count", "int_type"),
         ('{"password": "aaaaaaaaaaaaa", "count": Infinity}', "count", "int_type"),

@@ -27,9 +27,12 @@ LIMIT = 0.5
 @pytest.fixture
 async def black_hole() -> AsyncIterator[str]:
     """A server that accepts and never answers, as a stopped process does."""
-    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    kept = list[asyncio.StreamWriter]()  # what nobody keeps is closed
+    server = await asyncio.start_server(lambda reader, writer: kept.append(writer), "127.0.0.1", 0)
     yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     server.close()
+    for writer in kept:
+        writer.close()
 
 
 async def test_with_chroma_hung_full_text_answers_in_time(service: Any, person: Any, black_hole: str) -> None:
