@@ -13,8 +13,8 @@ UV_VERSION := 0.13.9
 UV := .tools/uv/bin/uv
 BIN := .venv/bin
 
-# Here Python keeps what it compiles, whatever the environment says (images say it must not): services, their workers and
-# tests are thousands of processes, and one that compiles everything again takes eight seconds where another takes two.
+# Here Python keeps what it compiles, whatever the environment says (images say it must not): a service that compiles
+# everything again starts in eight seconds where another takes two, and the tests start many.
 unexport PYTHONDONTWRITEBYTECODE
 
 # Behind a company's TLS proxy the system knows the certificates; uv and pip have to be told to ask it.
@@ -39,7 +39,7 @@ help: ## Show what can be done here
 run: .venv/.for-running ## Start docqa on this machine and print its address (DOCQA_PORT, DOCQA_DATA)
 	@exec $(BIN)/docqa up
 
-# From 3.12 on, Python tells of a line when it runs for the first time: tracing each of them takes as long as the tests.
+# From 3.12 on, Python tells of a line when it runs for the first time: tracing each of them takes nearly as long as the tests.
 COVERAGE = $(shell $(BIN)/python -c 'import sys; sys.version_info < (3, 12) or \
 	print("COVERAGE_CORE=sysmon COVERAGE_CONCURRENCY=thread")')
 
