@@ -17,7 +17,7 @@ NEEDED_BY_FEW = {
     "langchain_core": {"ingest"},
     "langchain_text_splitters": {"ingest"},
     "chromadb": set[str](),
-    "httpx": set[str](),  # the providers' libraries load it with the first call
+    "httpx": set[str](),  # the providers' libraries load it
     "aiohttp": {"gateway", "ingest", "embedder", "qa"},
     "numpy": {"qa", "embedder"},
     "onnxruntime": set[str](),  # loaded with the local model, and not before

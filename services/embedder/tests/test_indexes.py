@@ -559,6 +559,24 @@ async def test_no_document_waits_for_a_provider_that_only_the_new_index_needs(
     assert len(await embedder.vectors(document)) == 3
 
 
+async def test_a_batch_that_is_missed_after_another_was_brought_in_is_brought_in_as_well(
+    embedder: AtWork, openai_stub: OpenAIStub
+) -> None:
+    new, document = await embedder.parts.build(OTHER, shards=2), a_document(chunks=2 * BATCH)
+    await embedder.split(document)
+    await embedder.hear(document.chunked())
+    for batch in [await Slow.take(embedder), await Slow.take(embedder)]:
+        openai_stub.embeddings.then(Behaviour(status=503))
+        await batch.write()
+        await batch.conclude()
+        async with embedder.working("rebuild"), asyncio.timeout(30):
+            while {job.state for job in await embedder.jobs(document, "rebuild")} - {"done"}:  # noqa: ASYNC110 - a table
+                await asyncio.sleep(0.01)
+    await embedder.parts.keeper.look()
+    assert (await embedder.active()).index_id == new.index_id
+    assert len(await embedder.vectors(document)) == 2 * BATCH
+
+
 async def test_a_document_that_the_new_model_refuses_fails_if_that_answers_by_then(
     embedder: AtWork, openai_stub: OpenAIStub
 ) -> None:

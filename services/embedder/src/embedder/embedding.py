@@ -61,7 +61,9 @@ class EmbedBatch:
                 raise _superseded()
             if lacking := set(now.wanted) - by_index.keys():
                 failed = {index.index_id for index in target.indexes} - by_index.keys()
-                await _leave_to_rebuild(session, target.run, lacking, failed=failed)
+                await _refuse_change(session, lacking, failed=failed)
+            if now.done == now.total and (behind := set(now.wanted) - set(now.complete)):
+                await _leave_to_rebuild(session, target.run, behind)
             self._tell(session, fence, target.run, now)
 
         return finish
@@ -147,13 +149,25 @@ def _can_lack(index: IndexSpec, wanted: Sequence[IndexSpec]) -> bool:
     return bool(answering) and not any(one.same_vectors(index) for one in answering)
 
 
-async def _leave_to_rebuild(session: AsyncSession, run: Run, lacking: Set[str], *, failed: Set[str]) -> None:
-    """A job goes on trying to bring in what the model of an index that is being built did not embed."""
-    building = {one.index_id: one for one in await indexes.existing(session) if one.state == BUILDING}
-    if not lacking <= failed & building.keys():
+async def _refuse_change(session: AsyncSession, lacking: Set[str], *, failed: Set[str]) -> None:
+    """Raises unless all that lack the batch are still being built, and their models were asked."""
+    if not lacking <= failed & (await _building(session)).keys():
         raise Transient(INDEX_CHANGED, "Another index is being built since: the batch is embedded again.")
-    missed = [rebuild_job(building[one], run.document_id, run.owner_id, part=run.version) for one in sorted(lacking)]
+
+
+async def _leave_to_rebuild(session: AsyncSession, run: Run, behind: Set[str]) -> None:
+    """A job goes on trying to bring in what models of indexes that are being built did not embed.
+
+    When the version is whole, and not before: a job that is done is not added again for another batch.
+    """
+    building = await _building(session)
+    behind = behind & building.keys()
+    missed = [rebuild_job(building[one], run.document_id, run.owner_id, part=run.version) for one in sorted(behind)]
     await jobs.add_many(session, missed)
+
+
+async def _building(session: AsyncSession) -> dict[str, IndexSpec]:
+    return {one.index_id: one for one in await indexes.existing(session) if one.state == BUILDING}
 
 
 def _superseded() -> Transient:
