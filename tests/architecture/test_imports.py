@@ -77,6 +77,11 @@ def test_a_service_loads_only_what_it_uses(service: str, loaded: dict[str, set[s
     assert loaded[service] & unwanted == set()
 
 
+def test_models_of_openais_are_called_without_the_weight_of_langchain() -> None:
+    weight = {"langchain_core", "langchain_openai", "langsmith", "requests", "tiktoken"}
+    assert _loaded_by("models.openai_calls") & (weight | {"openai"}) == {"openai"}
+
+
 def test_what_is_shared_is_what_most_services_load(loaded: dict[str, set[str]]) -> None:
     shared = _loaded_by(*SHARED)
     users = Counter(module for service in SERVICES for module in loaded[service])

@@ -1,7 +1,6 @@
 """When a remote model is opened, and who is told that it cannot be."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from chassis.failures import Misconfigured
@@ -13,6 +12,12 @@ from models.opening import OnFirstUse
 from libs.models.tests.providers import Remote
 
 
+class Opened:
+    """Keeps nothing."""
+
+    async def close(self) -> None: ...
+
+
 class Door:
     """Something that opens after some failures, and counts how often it was tried."""
 
@@ -20,27 +25,20 @@ class Door:
         self.failures = list(failures)
         self.tries = 0
 
-    def __call__(self) -> str:
+    def __call__(self) -> Opened:
         self.tries += 1
         if self.failures:
             raise self.failures.pop(0)
-        return "open"
-
-
-async def closed(_: str) -> None:
-    """Keeps nothing."""
-
-
-def on_first_use(door: Callable[[], str]) -> OnFirstUse[str]:
-    return OnFirstUse(door, closed)
+        return Opened()
 
 
 async def test_what_was_loaded_is_not_opened_again_by_the_first_call() -> None:
     door = Door()
-    model = on_first_use(door)
+    model = OnFirstUse(door)
     await model.load()
     assert door.tries == 1
-    assert await asyncio.gather(model.get(), model.get()) == ["open", "open"]
+    first, second = await asyncio.gather(model.get(), model.get())
+    assert first is second
     assert door.tries == 1
 
 
@@ -49,12 +47,12 @@ async def test_loading_raises_nothing_and_whoever_needs_the_model_is_told(
     trouble: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     door = Door(trouble, Misconfigured("models.misconfigured", "It still is not."))
-    model = on_first_use(door)
+    model = OnFirstUse(door)
     await model.load()
     assert str(trouble) in caplog.text
     with pytest.raises(Misconfigured, match="still"):
         await model.get()
-    assert await model.get() == "open"
+    assert isinstance(await model.get(), Opened)
 
 
 async def test_loading_contacts_nobody(remote: Remote) -> None:

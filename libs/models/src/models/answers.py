@@ -6,10 +6,11 @@ import numpy as np
 from chassis.failures import Misconfigured
 from numpy.typing import NDArray
 
+from models.calls import Vector
 from models.failures import MISCONFIGURED, bad_answer
 
 
-def checked_vectors(answer: Sequence[Sequence[float]], *, count: int, dimension: int) -> NDArray[np.float32]:
+def checked_vectors(answer: Sequence[Vector], *, count: int, dimension: int) -> NDArray[np.float32]:
     """The answer as rows of length 1.
 
     A wrong dimension is a configuration failure: no retry will mend it, and it must never reach the index.

@@ -1,58 +1,60 @@
 """Google's Gemini API, and servers that speak its protocol."""
 
+import os
 from typing import TYPE_CHECKING
 from urllib.request import getproxies
 
 from chassis.failures import Failure
 from pydantic import SecretStr
 
+from models.calls import ChatCalls, EmbeddingCalls
 from models.chains import chain_of
 from models.failures import bad_answer, from_status, no_key, out_of_time, unreachable
-from models.opening import keep_to_ourselves
 from models.settings import ModelSettings
 
 if TYPE_CHECKING:
     from google.genai.errors import APIError
     from httpx import AsyncHTTPTransport
-    from langchain_google_genai import ChatGoogleGenerativeAI, GoogleGenerativeAIEmbeddings
 
 
-def open_embeddings(settings: ModelSettings, model: str, dimensions: int | None) -> "GoogleGenerativeAIEmbeddings":
+def open_embeddings(settings: ModelSettings, model: str, dimensions: int | None) -> EmbeddingCalls:
     """`dimensions` only if the model is to give another number of them than its own."""
     key = _key(settings)
-    keep_to_ourselves()
+    _keep_to_ourselves()
     from langchain_google_genai import GoogleGenerativeAIEmbeddings
 
-    return GoogleGenerativeAIEmbeddings(
-        model=model,
-        api_key=key,
-        base_url=settings.google_base_url,
-        output_dimensionality=dimensions,
-        vertexai=False,
-        client_args={"transport": _transport()},
+    from models.gemini_calls import GeminiEmbeddings
+
+    return GeminiEmbeddings(
+        GoogleGenerativeAIEmbeddings(
+            model=model,
+            api_key=key,
+            base_url=settings.google_base_url,
+            output_dimensionality=dimensions,
+            vertexai=False,
+            client_args={"transport": _transport()},
+        )
     )
 
 
-def open_chat(settings: ModelSettings, model: str) -> "ChatGoogleGenerativeAI":
+def open_chat(settings: ModelSettings, model: str) -> ChatCalls:
     key = _key(settings)
-    keep_to_ourselves()
+    _keep_to_ourselves()
     from langchain_google_genai import ChatGoogleGenerativeAI
 
-    return ChatGoogleGenerativeAI(
-        model=model,
-        api_key=key,
-        base_url=settings.google_base_url,
-        max_retries=1,  # counts the first try
-        timeout=settings.provider_timeout,
-        vertexai=False,
-        client_args={"transport": _transport()},
+    from models.gemini_calls import GeminiChat
+
+    return GeminiChat(
+        ChatGoogleGenerativeAI(
+            model=model,
+            api_key=key,
+            base_url=settings.google_base_url,
+            max_retries=1,  # counts the first try
+            timeout=settings.provider_timeout,
+            vertexai=False,
+            client_args={"transport": _transport()},
+        )
     )
-
-
-async def close(model: "GoogleGenerativeAIEmbeddings | ChatGoogleGenerativeAI") -> None:
-    """Close the model's connections."""
-    if model.client is not None:
-        await model.client.aio.aclose()
 
 
 def failure(error: Exception, time_limit: float) -> Failure:
@@ -82,6 +84,12 @@ def _transport() -> "AsyncHTTPTransport":
     from httpx import AsyncHTTPTransport
 
     return AsyncHTTPTransport(proxy=getproxies().get("https"))
+
+
+def _keep_to_ourselves() -> None:
+    """Documents and questions go to the provider and to nobody else, whatever the environment says of LangSmith."""
+    for name in ("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "LANGSMITH_GATEWAY"):
+        os.environ[name] = "false"
 
 
 def _key(settings: ModelSettings) -> SecretStr:

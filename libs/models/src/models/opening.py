@@ -1,26 +1,31 @@
-"""Remote models are opened when they are needed, in a thread: loading LangChain takes two seconds and 80 MB."""
+"""Remote models are opened when they are needed, in a thread: a provider's library takes a second and tens of MB."""
 
 import asyncio
 import gc
 import logging
-import os
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 from chassis.failures import Failure
 from chassis.leaving_out import leaving_out
 
-T = TypeVar("T")
-
 log = logging.getLogger(__name__)
+
+
+class Closing(Protocol):
+    """Something that keeps connections until it is closed."""
+
+    async def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=Closing)
 
 
 class OnFirstUse(Generic[T]):
     """Something opened once, when it is first needed; a failure to open it is raised, and tried again next time."""
 
-    def __init__(self, open_it: Callable[[], T], close_it: Callable[[T], Awaitable[None]]) -> None:
+    def __init__(self, open_it: Callable[[], T]) -> None:
         self._open = open_it
-        self._close = close_it
         self._opening = asyncio.Lock()
         self._opened: T | None = None
 
@@ -42,14 +47,8 @@ class OnFirstUse(Generic[T]):
     async def close(self) -> None:
         """Close the connections that are kept, if there are any."""
         if self._opened is not None:
-            await self._close(self._opened)
+            await self._opened.close()
 
     def _load(self) -> T:
         with leaving_out("rich", "pygments"):  # httpx would load them for a terminal
             return self._open()
-
-
-def keep_to_ourselves() -> None:
-    """Documents and questions go to the provider and to nobody else, whatever the environment says of LangSmith."""
-    for name in ("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "LANGSMITH_GATEWAY"):
-        os.environ[name] = "false"

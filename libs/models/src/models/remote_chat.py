@@ -1,23 +1,18 @@
 """Answers by a provider."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from chassis.failures import Permanent, Transient
 from chassis.metrics import PROVIDER_TOKENS
 
 from models.calling import Caller, Patience, pause_before_retry
+from models.calls import ChatCalls, Piece
 from models.chat import Delta, Message, Usage
 from models.failures import REFUSED, UNAVAILABLE, bad_answer
 from models.opening import OnFirstUse
 from models.providers import PROVIDERS
 from models.settings import ModelSettings
-
-if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import BaseMessage
-    from langchain_core.outputs import ChatGenerationChunk
 
 DECLINED = {"content_filter", "safety", "prohibited_content", "blocklist", "recitation", "spii"}
 """Reasons to end an answer that are the provider's judgement of what was asked."""
@@ -32,7 +27,7 @@ class RemoteChat:
         self._time_limit = settings.chat_time_limit
         self._provider, _, model = self.name.partition(":")
         provider = PROVIDERS[self._provider]
-        self._model: OnFirstUse[BaseChatModel] = OnFirstUse(lambda: provider.open_chat(settings, model), provider.close)
+        self._calls: OnFirstUse[ChatCalls] = OnFirstUse(lambda: provider.open_chat(settings, model))
         self._caller = Caller(
             provider=self._provider,
             operation="chat",
@@ -45,13 +40,12 @@ class RemoteChat:
         self, messages: Sequence[Message], *, question: str, passages: Sequence[str]
     ) -> AsyncGenerator[Delta | Usage, None]:
         del question, passages  # both are in the messages
-        model = await self._model.get()
-        prompt = _translate(messages)
+        calls = await self._calls.get()
         patience = Patience.of(self._time_limit)
         for tries in range(self._retries + 1):
             begun = False
             try:
-                async with aclosing(self._answer(model, prompt, patience)) as answer:
+                async with aclosing(self._answer(calls, messages, patience)) as answer:
                     async for piece in answer:
                         begun = True
                         yield piece
@@ -65,42 +59,38 @@ class RemoteChat:
 
     async def load(self) -> None:
         """Load the provider's library, and contact nobody."""
-        await self._model.load()
+        await self._calls.load()
 
     async def close(self) -> None:
         """Close the connections that are kept."""
-        await self._model.close()
+        await self._calls.close()
 
     async def _answer(
-        self, model: "BaseChatModel", prompt: list["BaseMessage"], patience: Patience
+        self, calls: ChatCalls, messages: Sequence[Message], patience: Patience
     ) -> AsyncGenerator[Delta | Usage, None]:
         answer = _Answer()
-        async with self._caller.place(patience), aclosing(self._chunks(model, prompt, patience)) as chunks:
-            async for chunk in chunks:
-                if text := answer.take(chunk):
-                    yield Delta(text)
+        async with self._caller.place(patience), aclosing(self._pieces(calls, messages, patience)) as pieces:
+            async for piece in pieces:
+                answer.take(piece)
+                if piece.text:
+                    yield Delta(piece.text)
             answer.check()
         if usage := answer.usage:
             PROVIDER_TOKENS.labels(self._provider, "chat", "input").inc(usage.input_tokens)
             PROVIDER_TOKENS.labels(self._provider, "chat", "output").inc(usage.output_tokens)
             yield usage
 
-    async def _chunks(
-        self, model: "BaseChatModel", prompt: list["BaseMessage"], patience: Patience
-    ) -> AsyncGenerator["ChatGenerationChunk", None]:
-        """The chunks as they come, none later than the provider's time limit, all within the whole answer's."""
-        # What every provider's class implements. `astream` around it calls back, traces and merges, all for nobody, and
-        # takes a third of the call's processor time.
-        source: AsyncIterator[ChatGenerationChunk] = model._astream(prompt)
-        try:
+    async def _pieces(
+        self, calls: ChatCalls, messages: Sequence[Message], patience: Patience
+    ) -> AsyncGenerator[Piece, None]:
+        """The pieces as they come, none later than the provider's time limit, all within the whole answer's."""
+        async with aclosing(calls.stream(messages)) as source:
             while True:
                 try:
-                    chunk = await self._caller.within(anext(source), patience)
+                    piece = await self._caller.within(anext(source), patience)
                 except StopAsyncIteration:
                     return
-                yield chunk
-        finally:
-            await source.aclose()  # type: ignore[attr-defined]  # a generator, typed as less
+                yield piece
 
 
 class _Answer:
@@ -109,17 +99,12 @@ class _Answer:
     def __init__(self) -> None:
         self._length = 0
         self._end = ""
-        self._tokens: tuple[int, int] | None = None
+        self.usage: Usage | None = None
 
-    def take(self, chunk: "ChatGenerationChunk") -> str:
-        text = str(chunk.message.text)
-        self._length += len(text)
-        said = {**(chunk.generation_info or {}), **chunk.message.response_metadata}
-        self._end = str(said.get("finish_reason") or "") or self._end
-        if usage := getattr(chunk.message, "usage_metadata", None):
-            before = self._tokens or (0, 0)
-            self._tokens = (before[0] + usage["input_tokens"], before[1] + usage["output_tokens"])
-        return text
+    def take(self, piece: Piece) -> None:
+        self._length += len(piece.text)
+        self._end = piece.end or self._end
+        self.usage = piece.usage or self.usage
 
     def check(self) -> None:
         """Raises unless the answer has a text and an end."""
@@ -129,14 +114,3 @@ class _Answer:
             raise bad_answer("it breaks off")
         if not self._length:
             raise bad_answer("it is empty")
-
-    @property
-    def usage(self) -> Usage | None:
-        return Usage(*self._tokens) if self._tokens else None
-
-
-def _translate(messages: Sequence[Message]) -> list["BaseMessage"]:
-    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
-
-    kinds = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
-    return [kinds[message.role](content=message.content) for message in messages]

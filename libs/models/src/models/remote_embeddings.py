@@ -3,20 +3,17 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.answers import checked_vectors
 from models.calling import Caller, Patience, with_retries
+from models.calls import EmbeddingCalls
 from models.known import KNOWN, KnownModel
 from models.opening import OnFirstUse
 from models.providers import PROVIDERS
 from models.settings import ModelSettings
-
-if TYPE_CHECKING:
-    from langchain_core.embeddings import Embeddings as LangChainEmbeddings
 
 
 class RemoteEmbeddings:
@@ -33,8 +30,8 @@ class RemoteEmbeddings:
         provider = PROVIDERS[kind]
         own = KNOWN.get(self.name)
         dimensions = known.dimension if own is not None and own.dimension != known.dimension else None
-        self._model: OnFirstUse[LangChainEmbeddings] = OnFirstUse(
-            lambda: provider.open_embeddings(settings, model, dimensions), provider.close
+        self._calls: OnFirstUse[EmbeddingCalls] = OnFirstUse(
+            lambda: provider.open_embeddings(settings, model, dimensions)
         )
         self._caller = Caller(
             provider=kind,
@@ -45,37 +42,35 @@ class RemoteEmbeddings:
         )
 
     async def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        model = await self._model.get()
-        calls = [texts[start : start + self._texts_per_call] for start in range(0, len(texts), self._texts_per_call)]
+        calls = await self._calls.get()
+        shares = [texts[start : start + self._texts_per_call] for start in range(0, len(texts), self._texts_per_call)]
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._embed(model, call)) for call in calls]
+                tasks = [group.create_task(self._embed(calls, share)) for share in shares]
         except ExceptionGroup as group_of_one:
             raise group_of_one.exceptions[0] from None
         return np.concatenate([task.result() for task in tasks]) if tasks else np.empty((0, self.dimension), np.float32)
 
     async def embed_question(self, question: str) -> NDArray[np.float32]:
-        model = await self._model.get()
+        calls = await self._calls.get()
         patience = Patience.of(self._time_limit)
-        return await with_retries(partial(self._embed_question, model, question, patience), self._retries, patience)
+        return await with_retries(partial(self._embed_question, calls, question, patience), self._retries, patience)
 
     async def load(self) -> None:
         """Load the provider's library, and contact nobody."""
-        await self._model.load()
+        await self._calls.load()
 
     async def close(self) -> None:
         """Close the connections that are kept."""
-        await self._model.close()
+        await self._calls.close()
 
-    async def _embed(self, model: "LangChainEmbeddings", texts: Sequence[str]) -> NDArray[np.float32]:
+    async def _embed(self, calls: EmbeddingCalls, texts: Sequence[str]) -> NDArray[np.float32]:
         async with self._caller.place():
-            answer = await self._caller.within(model.aembed_documents(list(texts)))
+            answer = await self._caller.within(calls.embed_texts(texts))
             return checked_vectors(answer, count=len(texts), dimension=self.dimension)
 
-    async def _embed_question(
-        self, model: "LangChainEmbeddings", question: str, patience: Patience
-    ) -> NDArray[np.float32]:
+    async def _embed_question(self, calls: EmbeddingCalls, question: str, patience: Patience) -> NDArray[np.float32]:
         async with self._caller.place(patience):
-            answer = await self._caller.within(model.aembed_query(question), patience)
+            answer = await self._caller.within(calls.embed_question(question), patience)
             vectors: NDArray[np.float32] = checked_vectors([answer], count=1, dimension=self.dimension)[0]
             return vectors
