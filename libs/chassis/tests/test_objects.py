@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -50,9 +51,17 @@ def s3_files(endpoint: str, bucket: str) -> S3Files:
     )
 
 
-@pytest.fixture(params=["files", "s3"])
+@pytest.fixture
+def files_need_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on NFS, and wherever there is no Linux."""
+    monkeypatch.delattr(os, "O_TMPFILE")
+
+
+@pytest.fixture(params=["files", "files with names", "s3"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    if request.param == "files":
+    if request.param.startswith("files"):
+        if request.param == "files with names":
+            request.getfixturevalue("files_need_names")
         return LocalFiles(tmp_path / "objects")
     store = s3_files(request.getfixturevalue("s3_endpoint"), f"docqa-{uuid4().hex[:8]}")
     assert await store.check() is None
@@ -298,6 +307,27 @@ async def test_nothing_temporary_is_left(tmp_path: Path) -> None:
     assert files_below(tmp_path) == {f"objects/{KEY}"}
 
 
+DIES_WRITING = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from chassis.objects import LocalFiles
+
+async def pieces():
+    yield b"x" * 2**20
+    yield b"x" * 2**20
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(LocalFiles(Path(sys.argv[1])).put(sys.argv[2], pieces()))
+"""
+
+
+async def test_a_process_that_is_killed_while_it_writes_leaves_nothing(tmp_path: Path) -> None:
+    writer = await asyncio.create_subprocess_exec(sys.executable, "-c", DIES_WRITING, tmp_path / "objects", KEY)
+
+    assert await writer.wait() == -signal.SIGKILL
+    assert files_below(tmp_path) == set()
+
+
 async def test_empty_folders_go_with_their_last_object(tmp_path: Path) -> None:
     store = LocalFiles(tmp_path / "objects")
     await store.put(KEY, pieces(b"x"))
@@ -319,6 +349,7 @@ async def test_putting_and_deleting_side_by_side_never_fails(tmp_path: Path) -> 
     assert await keys(store) == set()
 
 
+@pytest.mark.usefixtures("files_need_names")
 async def test_what_a_dead_process_left_behind_is_swept_and_what_is_under_way_is_not(tmp_path: Path) -> None:
     store = LocalFiles(tmp_path / "objects")
     assert await store.sweep() == 0
@@ -342,6 +373,7 @@ async def test_a_root_that_is_no_folder_is_a_misconfiguration(tmp_path: Path) ->
     assert "cannot be used" in (await store.check() or "")
 
 
+@pytest.mark.usefixtures("files_need_names")
 @pytest.mark.parametrize("size", [1, 3 * MIB])
 async def test_a_full_disk_is_told_and_nothing_is_left(tmp_path: Path, size: int) -> None:
     full = Path("/dev/full")  # every write to it fails with ENOSPC

@@ -1,7 +1,7 @@
 """Objects as files below one folder.
 
-A put writes a temporary file beside nothing, syncs it, renames it into its place and syncs the folder: a process or a
-machine that dies at any point leaves the old object or the new one, and at worst a temporary file for `sweep`.
+A put writes a new file, syncs it, gives it its name and syncs the folder: a process or a machine that dies at any point
+leaves the old object or the new one. Where files must have a name while they are written, it leaves a part for `sweep`.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from chassis.failures import Misconfigured, Transient
 from chassis.finishing import to_the_end
+from chassis.new_file import NewFile, sync_folder
 from chassis.objects import (
     ABANDONED,
     PIECE,
@@ -38,9 +39,6 @@ TEMPORARY = ".incoming"
 
 THREADS = 4
 
-MOVES = 100
-"""Tries to rename into a folder that others remove as empty at the same time; two are seldom needed."""
-
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
@@ -55,7 +53,7 @@ class LocalFiles:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="objects")
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, size: int | None = None) -> None:
-        put = _Put(self._temporary(), self._path(key), self._root)
+        put = NewFile(self._temporary(), self._path(key), self._root)
         first = await next_piece(chunks)
         if len(first) < PIECE:
             check_size(len(first), size)
@@ -113,10 +111,16 @@ class LocalFiles:
 
     async def check(self) -> str | None:
         try:
-            await self._in_thread(lambda: _try_writing(self._incoming))
+            await self._in_thread(self._try_writing)
         except (Transient, Misconfigured) as failure:
             return failure.detail
         return None
+
+    def _try_writing(self) -> None:
+        """A folder that cannot be written is found before the first upload."""
+        probe = self._incoming / f"check-{uuid4().hex}"
+        NewFile(self._temporary(), probe, self._root).whole(b"docqa")
+        probe.unlink()
 
     def _path(self, key: str) -> Path:
         return self._root / checked_key(key)
@@ -132,7 +136,7 @@ class LocalFiles:
     def _temporary(self) -> Path:
         return self._incoming / uuid4().hex
 
-    async def _put_large(self, put: "_Put", first: bytes, rest: AsyncIterator[bytes], size: int | None) -> None:
+    async def _put_large(self, put: NewFile, first: bytes, rest: AsyncIterator[bytes], size: int | None) -> None:
         written, piece = 0, first
         try:
             while piece:
@@ -159,42 +163,6 @@ class LocalFiles:
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
 
-class _Put:
-    """One object on its way to its place. Its methods block: each is worth one trip to a thread."""
-
-    def __init__(self, temporary: Path, target: Path, root: Path) -> None:
-        self._temporary = temporary
-        self._target = target
-        self._root = root
-        self._file: BinaryIO | None = None
-
-    def whole(self, content: bytes) -> None:
-        """All of it at once."""
-        try:
-            self.write(content)
-            self.keep()
-        except BaseException:
-            self.drop()
-            raise
-
-    def write(self, piece: bytes) -> None:
-        if self._file is None:
-            self._file = _create(self._temporary)
-        _write(self._file, piece)
-
-    def keep(self) -> None:
-        """What was written is on the disk and in its place."""
-        assert self._file is not None
-        with self._file as file:
-            os.fsync(file.fileno())
-        _move(self._temporary, self._target, self._root)
-
-    def drop(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._temporary.unlink(missing_ok=True)
-
-
 @contextmanager
 def _failures() -> Iterator[None]:
     """Which kind of failure the file system's word is; a missing file is left to the caller."""
@@ -209,21 +177,6 @@ def _failures() -> Iterator[None]:
         if error.errno in FORBIDDEN:
             raise Misconfigured("storage.misconfigured", f"The object store cannot be used ({reason}).") from error
         raise Transient("storage.unavailable", f"The object store does not work ({reason}).") from error
-
-
-def _create(temporary: Path) -> BinaryIO:
-    try:
-        return temporary.open("wb", buffering=0)
-    except FileNotFoundError:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        return temporary.open("wb", buffering=0)
-
-
-def _write(file: BinaryIO, piece: bytes) -> None:
-    """All of it: where a disk gets full, a call takes what still fits, and only the next one fails."""
-    left = memoryview(piece)
-    while left:
-        left = left[file.write(left) :]
 
 
 def _begin(path: Path, start: int, most: int) -> tuple[BinaryIO | None, bytes]:
@@ -260,39 +213,12 @@ def _stat(path: Path, key: str) -> StoredObject | None:
     return StoredObject(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
 
-def _move(temporary: Path, target: Path, root: Path) -> None:
-    """Renames into place. A folder may be removed as empty between its making and the rename: then it is made again."""
-    for _ in range(MOVES):
-        try:
-            temporary.rename(target)
-        except FileNotFoundError:
-            with suppress(FileNotFoundError):
-                _make_folders(target.parent, root)
-        else:
-            _sync_folder(target.parent)
-            return
-    raise OSError(errno.ESTALE, "the folders of the object are removed again and again")
-
-
-def _make_folders(folder: Path, root: Path) -> None:
-    """Makes what is missing, and syncs the folders that got a new entry."""
-    if folder.is_dir():
-        return
-    if folder != root:
-        _make_folders(folder.parent, root)
-        with suppress(FileExistsError):
-            folder.mkdir()
-        _sync_folder(folder.parent)
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-
-
 def _remove(path: Path, root: Path) -> bool:
     try:
         path.unlink()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     for folder in path.parents:
         if folder == root:
             break
@@ -303,17 +229,6 @@ def _remove(path: Path, root: Path) -> bool:
     return True
 
 
-def _sync_folder(folder: Path) -> None:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
-        return  # removed as empty meanwhile, and with it what was to be synced
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _sweep(incoming: Path, before: float) -> int:
     removed = 0
     for temporary in incoming.glob("*"):
@@ -322,11 +237,3 @@ def _sweep(incoming: Path, before: float) -> int:
                 temporary.unlink()
                 removed += 1
     return removed
-
-
-def _try_writing(incoming: Path) -> None:
-    """A folder that cannot be written is found before the first upload."""
-    probe = incoming / f"check-{uuid4().hex}"
-    with _create(probe) as file:
-        file.write(b"docqa")
-    probe.unlink()
