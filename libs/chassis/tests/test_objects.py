@@ -386,7 +386,7 @@ async def test_a_full_disk_is_told_and_nothing_is_left(tmp_path: Path, size: int
             return temporary
 
     store = OnFullDisk(tmp_path / "objects")
-    with pytest.raises(Transient) as raised:
+    with pytest.raises(Misconfigured) as raised:
         await store.put(KEY, pieces(b"x" * size))
 
     assert raised.value.code == "storage.full"

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from chassis.failures import Transient
+from chassis.failures import Misconfigured
 from contracts.facts import DocumentUploaded
 from gateway.closing import CloseAccount
 from gateway.deleting import Delete
@@ -383,7 +383,7 @@ class FullStore:
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, size: int | None = None) -> None:
         if self._room == 0:
-            raise Transient("storage.full", "The object store is full.")
+            raise Misconfigured("storage.full", "The object store is full.")
         self._room -= 1
         await self._inner.put(key, chunks, size=size)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from chassis.failures import Transient
+from chassis.failures import Misconfigured
 from chassis.objects import LocalFiles
 from contracts.facts import DocumentChunked, DocumentFailed, DocumentParsingStarted
 from contracts.objects import About, about_key, chunks_key, raw_key
@@ -335,7 +335,7 @@ def test_a_store_may_be_away_for_a_minute_before_a_document_fails_for_it() -> No
     assert sum(waits, timedelta()) > timedelta(minutes=1)
 
 
-async def test_a_full_store_is_waited_for(ingest: AtWork, object_store: LocalFiles) -> None:
+async def test_a_full_store_is_waited_for_and_costs_no_try(ingest: AtWork, object_store: LocalFiles) -> None:
     document = a_text()
     full = FullOnce(object_store)
     at_work = AtWork(ingest.settings, ingest.engine, full, ingest.readers)
@@ -344,6 +344,9 @@ async def test_a_full_store_is_waited_for(ingest: AtWork, object_store: LocalFil
     async with at_work.working():
         await at_work.hear(document.uploaded())
         await at_work.settled()
+        job = await at_work.job(document)
+        assert (job.state, job.tries, job.failure) == ("waiting", 0, "storage.full")
+    async with at_work.working():  # again, for whoever stood still looks for himself only in some seconds
         await at_work.make_due("parse")
         await at_work.settled()
 
@@ -362,7 +365,7 @@ class FullOnce(LocalFiles):
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, size: int | None = None) -> None:
         if self.is_full:
             self.is_full = False
-            raise Transient("storage.full", "The object store is full.")
+            raise Misconfigured("storage.full", "The object store is full.")
         await super().put(key, chunks, size=size)
 
 

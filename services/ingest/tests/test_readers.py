@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -17,6 +18,7 @@ from ingest.extraction import Extraction
 from ingest.limits import Limits
 from ingest.readers import Readers
 from ingest.reading import Engine
+from ingest.scratch import ROOM_SECONDS
 from ingest.verdicts import Verdict
 
 from services.ingest.tests.waiting import children, is_gone, proc, until
@@ -169,6 +171,16 @@ async def test_what_takes_both_engines_down_is_refused(readers: Readers, extract
         await reading
 
     assert refused.value.code == "document.too_complex"
+
+
+async def test_a_reader_that_finds_the_disk_full_says_so(readers: Readers, extraction: Order) -> None:
+    order = extraction(b"some text", media_type="text/plain")
+    order.chunks_file.symlink_to(Path("/dev/full"))  # every write to it fails with ENOSPC
+
+    with pytest.raises(Transient) as failure:
+        await readers.extract(order)
+
+    assert (failure.value.code, failure.value.retry_after) == ("processing.disk_full", ROOM_SECONDS)
 
 
 async def test_a_reader_that_cannot_write_its_results_is_tried_again(readers: Readers, extraction: Order) -> None:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from chassis.failures import Transient
 from ingest import scratch
 from ingest.scratch import remove_abandoned_scratch, scratch_folder
 
@@ -38,6 +39,13 @@ def test_scratch_is_there_while_it_is_used_and_no_longer(temporary: Path) -> Non
     with scratch_folder() as folder:
         (folder / "raw").write_bytes(b"what is being read")
         assert list(temporary.glob(f"{scratch.PREFIX}{os.getpid()}-*")) == [folder]
+
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_full_disk_is_trouble_that_may_pass(temporary: Path) -> None:
+    with pytest.raises(Transient, match="full"), scratch_folder():
+        Path("/dev/full").write_bytes(b"what is fetched")
 
     assert list(temporary.iterdir()) == []
 

@@ -29,7 +29,7 @@ class Permanent(Failure):
 
 
 class Misconfigured(Failure):
-    """Ours to put right: a missing or wrong key, a missing bucket. The work waits, and no try is burned."""
+    """Ours to put right: a wrong key, a missing bucket, a full store. The work waits, and no try is burned."""
 
 
 class Poison(Failure):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 from uuid import uuid4
 
+from chassis.disks import is_full
 from chassis.failures import Misconfigured, Transient
 from chassis.finishing import to_the_end
 from chassis.new_file import NewFile, sync_folder
@@ -38,8 +39,6 @@ TEMPORARY = ".incoming"
 """Below the root, so that renaming stays within one file system; no key begins with a dot."""
 
 THREADS = 4
-
-FULL = {errno.ENOSPC, errno.EDQUOT}
 
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 
@@ -172,8 +171,8 @@ def _failures() -> Iterator[None]:
         raise
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
-        if error.errno in FULL:
-            raise Transient("storage.full", f"The object store is full ({reason}).") from error
+        if is_full(error):
+            raise Misconfigured("storage.full", f"The object store is full ({reason}).") from error
         if error.errno in FORBIDDEN:
             raise Misconfigured("storage.misconfigured", f"The object store cannot be used ({reason}).") from error
         raise Transient("storage.unavailable", f"The object store does not work ({reason}).") from error

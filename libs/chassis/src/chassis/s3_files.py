@@ -312,7 +312,7 @@ def _failure_of(error: S3Error) -> Exception:
     if code in MISSING:
         return ObjectMissing(error.object_name or "")
     if code in FULL:
-        return Transient("storage.full", f"The object store is full ({code}).")
+        return Misconfigured("storage.full", f"The object store is full ({code}).")
     if code in OURS:
         return Misconfigured("storage.misconfigured", f"The object store refuses us ({code}).")
     return Transient("storage.unavailable", f"The object store does not work ({code}).", _retry_after(error))

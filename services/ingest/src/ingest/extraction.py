@@ -1,6 +1,7 @@
 """What goes to the process that reads one document, and what comes back."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -8,6 +9,9 @@ from typing import Self
 from ingest.limits import Limits
 from ingest.reading import Engine
 from ingest.verdicts import Verdict
+
+NO_ROOM = os.EX_CANTCREAT
+"""The status with which a reader ends that finds the disk too full for its results."""
 
 
 @dataclass(frozen=True)

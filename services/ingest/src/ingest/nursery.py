@@ -6,28 +6,31 @@ of one document is left when the next one is read.
 
 import os
 import sys
-from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
+from chassis.disks import is_full
 from chassis.fork_server import ForkServer, die_with_parent
 
 from ingest.confining import confine
 from ingest.extracting import extract
-from ingest.extraction import Extraction
+from ingest.extraction import NO_ROOM, Extraction
 from ingest.reading import Engine
 
 
 def read(order: str) -> NoReturn:
     """Be the reader of one document."""
     status = 1
-    with suppress(BaseException):
+    try:
         _close_pipes()
         wanted = Extraction.from_json(order)
         confine(wanted.limits)
         extract(wanted)
         status = 0
-    os._exit(status)
+    except OSError as error:
+        status = NO_ROOM if is_full(error) else 1
+    finally:
+        os._exit(status)  # whatever else it was: nothing may be said of it
 
 
 def _close_pipes() -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from chassis.failures import Failure, Transient
 from chassis.fork_client import Ended
 
-from ingest.extraction import Extracted, Extraction
+from ingest.extraction import NO_ROOM, Extracted, Extraction
 from ingest.nursery_process import NurseryProcess
 from ingest.reading import PDF, Engine
+from ingest.scratch import no_room
 from ingest.verdicts import Refused, Verdict
 
 _GRACE_SECONDS = 5.0
@@ -90,6 +91,8 @@ def _failure(ended: Ended, wanted: Extraction) -> Failure | None:
             return Transient("processing.timeout", "Reading it took too long on a busy machine.")
         case signal.SIGKILL:
             return Transient("processing.interrupted", "The machine ended the process that read it.")
+    if ended.status == NO_ROOM:
+        return no_room()
     if ended.status > 0:
         return Transient("processing.interrupted", "The process that read it could not finish.")
     # pdfium aborts where it gets no more memory.

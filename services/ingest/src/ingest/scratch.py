@@ -11,21 +11,37 @@ from shutil import rmtree
 from tempfile import gettempdir, mkdtemp
 
 from chassis import pids
+from chassis.disks import is_full
+from chassis.failures import Transient
 
 PREFIX = "docqa-ingest-"
 AGE = timedelta(days=1)
+ROOM_SECONDS = 60.0
+"""Between two tries on a full disk: somebody has to make room, or others have to end. All tries take eight minutes."""
 _PROCESS = re.compile(re.escape(PREFIX) + r"(\d{1,9})-")
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """An empty folder with this process's number in its name, removed afterwards."""
-    folder = Path(mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    """An empty folder with this process's number in its name, removed afterwards.
+
+    Raises `Transient` if the disk has no room for what is to lie there.
+    """
     try:
-        yield folder
-    finally:
-        # A reader that is being killed may still be writing.
-        rmtree(folder, ignore_errors=True)
+        folder = Path(mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        try:
+            yield folder
+        finally:
+            # A reader that is being killed may still be writing.
+            rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        if is_full(error):
+            raise no_room() from error
+        raise
+
+
+def no_room() -> Transient:
+    return Transient("processing.disk_full", "The disk for temporary files is full.", retry_after=ROOM_SECONDS)
 
 
 def remove_abandoned_scratch() -> None:
