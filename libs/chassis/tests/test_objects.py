@@ -1,6 +1,7 @@
 """One suite for both object stores: a folder, and S3 as moto's server speaks it, or as a server that is given."""
 
 import asyncio
+import errno
 import os
 import resource
 import signal
@@ -15,6 +16,7 @@ from uuid import uuid4
 import pytest
 from chassis import s3_files as s3_store
 from chassis.failures import Failure, Misconfigured, Transient
+from chassis.new_file import can_be_nameless
 from chassis.objects import BadKey, LocalFiles, ObjectMissing, ObjectStore, S3Files, open_store
 from chassis.settings import ObjectStoreSettings
 
@@ -53,8 +55,12 @@ def s3_files(endpoint: str, bucket: str) -> S3Files:
 
 @pytest.fixture
 def files_need_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on NFS, and wherever there is no Linux."""
+    """As wherever there is no Linux."""
     monkeypatch.delattr(os, "O_TMPFILE")
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EPERM, "no links here")
 
 
 @pytest.fixture(params=["files", "files with names", "s3"])
@@ -322,10 +328,24 @@ asyncio.run(LocalFiles(Path(sys.argv[1])).put(sys.argv[2], pieces()))
 
 
 async def test_a_process_that_is_killed_while_it_writes_leaves_nothing(tmp_path: Path) -> None:
+    if not can_be_nameless(tmp_path):
+        pytest.skip("no file is without a name on this file system")
     writer = await asyncio.create_subprocess_exec(sys.executable, "-c", DIES_WRITING, tmp_path / "objects", KEY)
 
     assert await writer.wait() == -signal.SIGKILL
     assert files_below(tmp_path) == set()
+
+
+async def test_where_a_file_cannot_be_named_afterwards_it_has_a_name_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalFiles(tmp_path / "objects")
+    monkeypatch.setattr(os, "link", refuse)
+    for size in (1, 3 * MIB):
+        await store.put(KEY, pieces(b"x" * size))
+        assert await whole(store) == b"x" * size
+
+    assert files_below(tmp_path) == {f"objects/{KEY}"}
 
 
 async def test_empty_folders_go_with_their_last_object(tmp_path: Path) -> None:

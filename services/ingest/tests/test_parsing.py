@@ -1,7 +1,6 @@
 """From `uploaded` to `chunked`, or to `failed`: what is said, what is kept, what is left behind."""
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from hashlib import sha256
@@ -319,7 +318,7 @@ def scratch_in(folder: Path) -> list[Path]:
 
 
 async def test_no_scratch_is_left(ingest: AtWork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     await ingest.upload(a_text())
     await ingest.upload(Document(hostile.header_only()))
 

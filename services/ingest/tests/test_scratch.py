@@ -1,14 +1,15 @@
+import errno
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from chassis.failures import Transient
+from chassis.failures import Failure, Misconfigured, Transient
 from ingest import scratch
-from ingest.scratch import remove_abandoned_scratch, scratch_folder
+from ingest.scratch import NoRoom, remove_abandoned_scratch, scratch_folder
 
 LONG_AGO = time.time() - scratch.AGE.total_seconds() - 60
 
@@ -16,7 +17,7 @@ LONG_AGO = time.time() - scratch.AGE.total_seconds() - 60
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for temporary files that only this test uses."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     return tmp_path
 
 
@@ -43,9 +44,14 @@ def test_scratch_is_there_while_it_is_used_and_no_longer(temporary: Path) -> Non
     assert list(temporary.iterdir()) == []
 
 
-def test_a_full_disk_is_trouble_that_may_pass(temporary: Path) -> None:
-    with pytest.raises(Transient, match="full"), scratch_folder():
-        Path("/dev/full").write_bytes(b"what is fetched")
+@pytest.mark.parametrize(("free", "kind"), [(0, Misconfigured), (2**30, Transient)])
+@pytest.mark.parametrize("trouble", [NoRoom(), OSError(errno.ENOSPC, "full")], ids=["a reader's", "our own"])
+def test_a_full_disk_stops_everybody_only_where_nothing_fits(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, free: int, kind: type[Failure], trouble: Exception
+) -> None:
+    monkeypatch.setattr(scratch, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(kind, match=r"processing\.disk_full"), scratch_folder():
+        raise trouble
 
     assert list(temporary.iterdir()) == []
 

@@ -21,7 +21,7 @@ from uuid import uuid4
 from chassis.disks import is_full
 from chassis.failures import Misconfigured, Transient
 from chassis.finishing import to_the_end
-from chassis.new_file import NewFile, sync_folder
+from chassis.new_file import NewFile, can_be_nameless, sync_folder
 from chassis.objects import (
     ABANDONED,
     PIECE,
@@ -49,15 +49,17 @@ class LocalFiles:
     def __init__(self, root: Path) -> None:
         self._root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow a link that is made later
         self._incoming = self._root / TEMPORARY
+        self._nameless: bool | None = None
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="objects")
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, size: int | None = None) -> None:
-        put = NewFile(self._temporary(), self._path(key), self._root)
+        target = self._path(key)
         first = await next_piece(chunks)
         if len(first) < PIECE:
             check_size(len(first), size)
-            await to_the_end(self._in_thread(lambda: put.whole(first)))
+            await to_the_end(self._in_thread(lambda: self._new_file(target).whole(first)))
         else:
+            put = await self._in_thread(lambda: self._new_file(target))
             await self._put_large(put, first, chunks, size)
 
     async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -117,9 +119,17 @@ class LocalFiles:
 
     def _try_writing(self) -> None:
         """A folder that cannot be written is found before the first upload."""
+        self._incoming.mkdir(parents=True, exist_ok=True)
         probe = self._incoming / f"check-{uuid4().hex}"
-        NewFile(self._temporary(), probe, self._root).whole(b"docqa")
-        probe.unlink()
+        try:
+            probe.write_bytes(b"docqa")
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def _new_file(self, target: Path) -> NewFile:
+        if self._nameless is None:
+            self._nameless = can_be_nameless(self._incoming)
+        return NewFile(self._temporary(), target, self._root, nameless=self._nameless)
 
     def _path(self, key: str) -> Path:
         return self._root / checked_key(key)

@@ -10,26 +10,45 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
+
+from chassis.disks import is_full
 
 MOVES = 100
 """Tries to come into a folder that others remove as empty at the same time; two are seldom needed."""
 
-_NO_SUCH_FILES = {errno.EOPNOTSUPP, errno.EISDIR}
-"""What a file system, or a kernel, answers that knows no files without a name."""
+
+def can_be_nameless(folder: Path) -> bool:
+    """Whether a file without a name can be made here, and named afterwards. Raises `OSError` where the disk is full."""
+    if not hasattr(os, "O_TMPFILE"):
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    name = folder / f"check-{uuid4().hex}"
+    try:
+        with _without_name(folder) as file:
+            _link(file, name)
+        name.unlink()
+    except OSError as error:
+        # Whatever else it is: with names it works everywhere.
+        if is_full(error):
+            raise
+        return False
+    return True
 
 
 class NewFile:
     """Content on its way to `target`, below `root`. The methods block.
 
-    `temporary` is where it is, if it must be somewhere; that has to be in the same file system.
+    `temporary` is where it is if it must be somewhere, in the same file system; `nameless` is what
+    `can_be_nameless` says of that folder.
     """
 
-    def __init__(self, temporary: Path, target: Path, root: Path) -> None:
+    def __init__(self, temporary: Path, target: Path, root: Path, *, nameless: bool) -> None:
         self._temporary = temporary
         self._target = target
         self._root = root
+        self._nameless = nameless
         self._file: BinaryIO | None = None
-        self._is_named = False
 
     def whole(self, content: bytes) -> None:
         """All of it at once."""
@@ -53,7 +72,7 @@ class NewFile:
         assert self._file is not None
         with self._file as file:
             os.fsync(file.fileno())
-            if not self._is_named:
+            if self._nameless:
                 try:
                     self._into_place(lambda: _link(file, self._target))
                 except FileExistsError:  # only a rename replaces
@@ -64,33 +83,22 @@ class NewFile:
 
     def drop(self) -> None:
         """Nothing is left of it."""
-        if self._file is not None:
-            self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        try:
+            if self._file is not None:
+                self._file.close()
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
     def _open(self) -> BinaryIO:
-        for attempt in range(2):
-            try:
-                return self._without_name() or self._with_name()
-            except FileNotFoundError:
-                if attempt:
-                    raise
-                self._temporary.parent.mkdir(parents=True, exist_ok=True)
-        raise AssertionError("returns or raises")
-
-    def _without_name(self) -> BinaryIO | None:
-        if not hasattr(os, "O_TMPFILE"):
-            return None
         try:
-            descriptor = os.open(self._temporary.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
-        except OSError as error:
-            if error.errno in _NO_SUCH_FILES:
-                return None
-            raise
-        return os.fdopen(descriptor, "wb", buffering=0)
+            return self._create()
+        except FileNotFoundError:
+            self._temporary.parent.mkdir(parents=True, exist_ok=True)
+            return self._create()
 
-    def _with_name(self) -> BinaryIO:
-        self._is_named = True
+    def _create(self) -> BinaryIO:
+        if self._nameless:
+            return _without_name(self._temporary.parent)
         return self._temporary.open("wb", buffering=0)
 
     def _into_place(self, step: Callable[[], object]) -> None:
@@ -117,6 +125,10 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _without_name(folder: Path) -> BinaryIO:
+    return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666), "wb", buffering=0)
 
 
 def _link(file: BinaryIO, path: Path) -> None:

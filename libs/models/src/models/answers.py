@@ -19,11 +19,12 @@ def checked_vectors(answer: Sequence[Vector], *, count: int, dimension: int) -> 
     if len(answer) != count:
         raise bad_answer(f"{len(answer)} vectors for {count} texts")
     try:
-        vectors = np.asarray(answer, np.float32)
+        vectors = np.asarray(answer)
     except (TypeError, ValueError) as error:
         raise bad_answer("vectors that are none") from error
-    if vectors.ndim != 2:
+    if vectors.ndim != 2 or not vectors.size or vectors.dtype.kind not in "fiu":
         raise bad_answer("vectors that are none")
+    vectors = vectors.astype(np.float32, copy=False)
     if vectors.shape[1] != dimension:
         raise Misconfigured(
             MISCONFIGURED, f"The embedding model gives {vectors.shape[1]} numbers a vector, {dimension} are expected."

@@ -14,6 +14,9 @@ from openai import AsyncOpenAI, AsyncStream
 from models.calls import Piece, Vector
 from models.chat import Message, Usage
 
+DECLINED = "content_filter"
+"""How an answer ends that the model itself refuses, too: with words that are no answer."""
+
 
 class _OpenAI:
     """Calls of one model by `client`, which it closes.
@@ -60,7 +63,7 @@ class OpenAIEmbeddings(_OpenAI):
         if self._dimensions is not None:
             body["dimensions"] = self._dimensions
         answer: Any = await self._client.post("/embeddings", body=body, cast_to=object)
-        return [_vector(item["embedding"]) for item in answer["data"]]
+        return [_vector(item["embedding"]) for item in _in_order(answer["data"])]
 
     async def embed_question(self, question: str) -> Vector:
         (vector,) = await self.embed_texts([question])
@@ -68,17 +71,45 @@ class OpenAIEmbeddings(_OpenAI):
 
 
 def _piece(chunk: Any) -> Piece:
-    choice: Any = next(iter(chunk.get("choices") or ()), {})  # the last chunk has the usage, and no choice
-    delta, usage = choice.get("delta") or {}, chunk.get("usage")
+    # The last chunk has the usage, and no choice.
+    choice: Any = next((choice for choice in chunk.get("choices") or () if not choice.get("index")), {})
+    delta = choice.get("delta") or {}
     return Piece(
-        text=delta.get("content") or "",
-        end=choice.get("finish_reason") or "",
-        usage=Usage(usage["prompt_tokens"], usage["completion_tokens"]) if usage else None,
+        text=_text(delta.get("content")),
+        end=DECLINED if delta.get("refusal") else str(choice.get("finish_reason") or ""),
+        usage=_usage(chunk.get("usage")),
     )
+
+
+def _text(content: Any) -> str:
+    """Some servers send parts, as they get them."""
+    if isinstance(content, list):
+        return "".join(_text(part["text"]) for part in content if part["type"] == "text")
+    if content is None or isinstance(content, str):
+        return content or ""
+    raise TypeError("a text that is none")
+
+
+def _usage(said: Any) -> Usage | None:
+    """No answer fails for what its server counts, or does not."""
+    if not isinstance(said, dict):
+        return None
+    tokens = [said.get(name) or 0 for name in ("prompt_tokens", "completion_tokens")]
+    return Usage(*tokens) if all(isinstance(count, int) and count >= 0 for count in tokens) else None
+
+
+def _in_order(items: Any) -> list[Any]:
+    """Vectors by the places of their texts, if the server says them."""
+    if not any("index" in item for item in items):
+        return list(items)
+    ordered = sorted(items, key=lambda item: item["index"])
+    if [item["index"] for item in ordered] != list(range(len(ordered))):
+        raise ValueError("vectors of which nobody knows the texts")
+    return ordered
 
 
 def _vector(embedding: Any) -> Vector:
     if isinstance(embedding, str):
-        return np.frombuffer(base64.b64decode(embedding), "<f4")
+        return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4")
     numbers: Vector = embedding
     return numbers

@@ -41,6 +41,8 @@ def failure(error: Exception, time_limit: float) -> Failure:
     for cause in chain_of(error):
         if isinstance(cause, openai.APIStatusError):
             return from_status(cause.status_code, cause.response.headers)
+        if isinstance(cause, openai.APIError) and str(cause.code).isdecimal():  # in the middle of a stream
+            return from_status(int(str(cause.code)), {})
         if isinstance(cause, TimeoutError):
             return out_of_time(time_limit)
         if isinstance(cause, aiohttp.ClientError):

@@ -19,7 +19,10 @@ DECLINED = {"content_filter", "safety", "prohibited_content", "blocklist", "reci
 
 
 class RemoteChat:
-    """Streams from a provider; an answer that does not come to its end is an error, not a shorter answer."""
+    """Streams from a provider; an answer that breaks off is an error, not a shorter answer.
+
+    One that ends because it is as long as the model's answers may be has come to its end.
+    """
 
     def __init__(self, settings: ModelSettings) -> None:
         self.name = settings.chat_model
@@ -103,7 +106,8 @@ class _Answer:
 
     def take(self, piece: Piece) -> None:
         self._length += len(piece.text)
-        self._end = piece.end or self._end
+        if self._end.lower() not in DECLINED:
+            self._end = piece.end or self._end
         self.usage = piece.usage or self.usage
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ from chassis.fork_client import Ended
 from ingest.extraction import NO_ROOM, Extracted, Extraction
 from ingest.nursery_process import NurseryProcess
 from ingest.reading import PDF, Engine
-from ingest.scratch import no_room
+from ingest.scratch import NoRoom
 from ingest.verdicts import Refused, Verdict
 
 _GRACE_SECONDS = 5.0
@@ -47,11 +47,13 @@ class Readers:
         """Read a document; its results are in `wanted.folder` then.
 
         Raises `Permanent` with a verdict if the document is the reason that it cannot be read, `Transient` if the
-        machine is. A PDF that takes pdfium down is tried with pypdf.
+        machine is, `NoRoom` if the disk is. A PDF that takes pdfium down is tried with pypdf.
         """
         ended = await self._read(wanted)
         if ended.status == 0:
             return await _answer(wanted.answer_file)
+        if ended.status == NO_ROOM:
+            raise NoRoom
         failure = _failure(ended, wanted)
         if failure is not None:
             raise failure
@@ -91,8 +93,6 @@ def _failure(ended: Ended, wanted: Extraction) -> Failure | None:
             return Transient("processing.timeout", "Reading it took too long on a busy machine.")
         case signal.SIGKILL:
             return Transient("processing.interrupted", "The machine ended the process that read it.")
-    if ended.status == NO_ROOM:
-        return no_room()
     if ended.status > 0:
         return Transient("processing.interrupted", "The process that read it could not finish.")
     # pdfium aborts where it gets no more memory.
