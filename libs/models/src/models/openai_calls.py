@@ -14,8 +14,8 @@ from openai import AsyncOpenAI, AsyncStream
 from models.calls import Piece, Vector
 from models.chat import Message, Usage
 
-DECLINED = "content_filter"
-"""How an answer ends that the model itself refuses, too: with words that are no answer."""
+REFUSAL = "content_filter"
+"""How an answer ends that the model itself refuses: what it says then is no answer, and not sent as one."""
 
 
 class _OpenAI:
@@ -76,7 +76,7 @@ def _piece(chunk: Any) -> Piece:
     delta = choice.get("delta") or {}
     return Piece(
         text=_text(delta.get("content")),
-        end=DECLINED if delta.get("refusal") else str(choice.get("finish_reason") or ""),
+        end=REFUSAL if delta.get("refusal") else str(choice.get("finish_reason") or ""),
         usage=_usage(chunk.get("usage")),
     )
 
