@@ -22,7 +22,7 @@ class ParseDocument:
         self._settings = settings
 
     async def __call__(self, attempt: Attempt, *, sha256: str) -> Extracted:
-        """Raises `Permanent` if the document is at fault, `Transient` if it may succeed later."""
+        """Raises `Permanent` if the document is at fault, `Misconfigured` on full disks, `Transient` if it may pass."""
         about = About.model_validate_json(await fetch_small(self._store, about_key(attempt.owner, attempt.document)))
         if self._is_note(about):
             extracted = await self._keep_note(attempt, about, sha256)

@@ -64,7 +64,7 @@ def remove_abandoned_scratch() -> None:
 
 def _temporary_files() -> Path:
     """Where `tempfile` puts them, unless the disk is full: then it looks for another folder, or says there is none."""
-    wanted = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - names in it are made by mkdtemp
+    wanted = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - names in it are made by mkdtemp
     return wanted if wanted.is_dir() else Path(gettempdir())
 
 
