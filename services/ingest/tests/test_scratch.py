@@ -56,6 +56,17 @@ def test_a_full_disk_stops_everybody_only_where_nothing_fits(
     assert list(temporary.iterdir()) == []
 
 
+def test_a_full_disk_is_cleared_of_what_a_killed_process_left(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def finds_none() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(scratch, "gettempdir", finds_none)  # as `tempfile` does where nothing can be written
+    left = scratch_of(killed_process(), temporary)
+    remove_abandoned_scratch()
+
+    assert not left.exists()
+
+
 def test_what_a_killed_process_was_reading_is_removed_at_once(temporary: Path) -> None:
     left = scratch_of(killed_process(), temporary)
     remove_abandoned_scratch()

@@ -21,8 +21,8 @@ REFUSAL = "content_filter"
 class _OpenAI:
     """Calls of one model by `client`, which it closes.
 
-    An answer of another shape than the protocol's raises `AttributeError`, `KeyError`, `IndexError`, `TypeError` or
-    `ValueError`; all else as `AsyncOpenAI` does.
+    An answer of another shape than the protocol's raises `AttributeError`, `KeyError`, `TypeError` or `ValueError`; all
+    else as `AsyncOpenAI` does.
     """
 
     def __init__(self, client: AsyncOpenAI, model: str) -> None:

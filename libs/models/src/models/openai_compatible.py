@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from chassis.failures import Failure
-from pydantic import SecretStr
 
 from models.calls import ChatCalls, EmbeddingCalls
 from models.chains import chain_of
@@ -65,9 +64,8 @@ def _client(settings: ModelSettings, key: str) -> "AsyncOpenAI":
 
 
 def _key(settings: ModelSettings) -> str:
-    key: SecretStr | None = settings.openai_api_key
-    if key is not None:
-        return key.get_secret_value()
+    if settings.openai_api_key is not None:
+        return settings.openai_api_key.get_secret_value()
     if settings.openai_base_url is None:
         raise no_key("DOCQA_OPENAI_API_KEY")
     return "none"  # a server of one's own often wants no key, the library always one
