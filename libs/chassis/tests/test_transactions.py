@@ -104,6 +104,28 @@ async def test_a_cancelled_block_leaves_nothing_and_its_connection_serves_others
     assert await things(engine) == [1]
 
 
+async def test_one_that_is_cancelled_while_it_begins_takes_nobody_elses_statements_with_it(
+    transactions: Transactions, engine: AsyncEngine
+) -> None:
+    async def wait() -> None:
+        async with transactions.begin():
+            await asyncio.Event().wait()
+
+    for steps in range(1, 20):
+        async with transactions.driver() as driver:
+            await driver.execute("SELECT")  # there is one at hand
+        waiting = asyncio.create_task(wait())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await asyncio.sleep(0.01)  # for a server that was told to begin, and did
+        async with transactions.driver() as driver:
+            await add(driver, steps)
+        assert steps in await things(engine), f"cancelled after {steps} steps of the loop"
+
+
 async def test_a_connection_that_is_lost_in_the_middle_is_a_transient_failure(
     transactions: Transactions, engine: AsyncEngine
 ) -> None:

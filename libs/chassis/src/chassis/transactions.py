@@ -32,7 +32,8 @@ _LAST_WORDS = "chassis.last_words"
 class Transactions:
     """Transactions and single statements that neither ask whether their connection is alive nor wait for the pool.
 
-    Whoever uses them repeats a transaction that failed for its connection, and the next one is on a new connection.
+    A transaction that failed for its connection is repeated, or answered by saying that it may be; the next one is on a
+    new connection.
     """
 
     def __init__(self, engine: AsyncEngine, sessions: Sessions) -> None:
@@ -50,7 +51,7 @@ class Transactions:
         The session's own `commit` and `rollback` end nothing: whoever wants to take it all back raises.
         """
         async with self._connection() as (connection, driver):
-            await driver.execute("BEGIN")
+            await _begin_on(driver)
             try:
                 async with _closing(self._sessions(bind=connection, info={_DRIVER: driver})) as session:
                     yield session
@@ -185,6 +186,15 @@ def _forget(session: SyncSession) -> None:
 @event.listens_for(SyncSession, "after_soft_rollback")
 def _forget_what_was_taken_back(session: SyncSession, _transaction: object) -> None:
     session.info.pop(_TRANSACTION, None)
+
+
+async def _begin_on(driver: Driver) -> None:
+    """Who is cancelled meanwhile does not learn whether the server has begun: nobody uses this connection again."""
+    try:
+        await driver.execute("BEGIN")
+    except BaseException:
+        driver.terminate()
+        raise
 
 
 def _begin(connection: Connection) -> None:
