@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -111,7 +112,7 @@ async def test_objects_of_every_size_come_back_as_they_were(store: ObjectStore, 
     assert found.size == size
 
 
-async def test_ranges(store: ObjectStore) -> None:
+async def test_a_range_gives_its_bytes_and_ends_with_the_object(store: ObjectStore) -> None:
     await store.put(KEY, pieces(bytes(range(100))))
 
     assert await whole(store, start=10, end=20) == bytes(range(10, 20))
@@ -243,7 +244,7 @@ async def test_readers_that_stop_early_give_everything_back(store: ObjectStore) 
     assert len(await whole(store)) == 3 * MIB
 
 
-async def test_many_at_once(store: ObjectStore) -> None:
+async def test_objects_that_are_put_at_once_do_not_meet(store: ObjectStore) -> None:
     names = [f"{OWNER}/documents/{number}/raw" for number in range(30)]
     await asyncio.gather(*(store.put(name, pieces(name.encode())) for name in names))
 
@@ -393,6 +394,26 @@ async def test_a_root_that_is_no_folder_is_a_misconfiguration(tmp_path: Path) ->
     assert "cannot be used" in (await store.check() or "")
 
 
+async def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalFiles(tmp_path)
+    await store.put(KEY, pieces(b"x"))
+    scan = os.scandir
+
+    def refuse(path: str) -> Any:
+        if Path(path) == (tmp_path / KEY).parent:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for look in (lambda: keys(store), lambda: store.delete_prefix(f"{OWNER}/")):
+        with pytest.raises(Transient):
+            await look()
+    monkeypatch.undo()
+    assert await keys(store) == {KEY}
+
+
 @pytest.mark.usefixtures("files_need_names")
 @pytest.mark.parametrize("size", [1, 3 * MIB])
 async def test_a_full_disk_is_told_and_nothing_is_left(tmp_path: Path, size: int) -> None:
@@ -488,6 +509,26 @@ async def test_no_more_uploads_hold_a_part_in_memory_than_there_is_room_for(
     clients.told.set()
     await uploads
     assert len(await keys(store)) == 4
+
+
+async def test_an_upload_that_finds_no_room_is_told_when_to_come_back(
+    s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_store, "UPLOADS", 1)
+    monkeypatch.setattr(s3_store, "PLACE_SECONDS", 0.05)
+    store = s3_files(s3_endpoint, f"docqa-{uuid4().hex[:8]}")
+    assert await store.check() is None
+    clients = SlowClients()
+    uploads = clients.upload(store, 1)
+    await clients.all_asked(1)
+
+    with pytest.raises(Transient) as told:
+        await store.put(KEY, clients.source())
+
+    assert told.value.retry_after == 0.05
+    clients.told.set()
+    await uploads
+    await store.put(KEY, clients.source())
 
 
 @pytest.mark.parametrize("end", ["broken", "cancelled"])

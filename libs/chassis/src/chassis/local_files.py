@@ -137,7 +137,7 @@ class LocalFiles:
     def _keys(self, prefix: str) -> Iterator[str]:
         """Keys by walking the deepest folder that the prefix names."""
         folder = self._root / prefix.rpartition("/")[0]
-        for path, folders, names in os.walk(folder):
+        for path, folders, names in os.walk(folder, onerror=_unless_gone):
             folders[:] = [name for name in folders if name != TEMPORARY]
             inner = Path(path).relative_to(self._root)
             yield from (key for name in names if (key := (inner / name).as_posix()).startswith(prefix))
@@ -170,6 +170,12 @@ class LocalFiles:
                 return work()
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+
+
+def _unless_gone(error: OSError) -> None:
+    """A folder that cannot be read is not an empty one: somebody may be proving that nothing is left."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 @contextmanager

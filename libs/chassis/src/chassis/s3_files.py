@@ -7,7 +7,7 @@ short time limits and few retries.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -43,6 +43,9 @@ THREADS = 8
 
 UPLOADS = 32
 """Uploads of more than a piece at once. They last as long as their sources, and each holds a part in memory."""
+
+PLACE_SECONDS = 30.0
+"""How long one more waits for its turn. What fills the places may be senders who take an hour."""
 
 READ_SECONDS = 15.0
 """A part of 8 MiB is on the server's disk well within it."""
@@ -121,12 +124,26 @@ class S3Files:
             check_size(len(first), size)
             await self._put_whole(key, first)
             return
-        async with self._uploads, aclosing(_in_parts(first, chunks, size)) as parts:
+        async with self._place(), aclosing(_in_parts(first, chunks, size)) as parts:
             part = await anext(parts)
             if len(part) < PART:
                 await self._put_whole(key, part)
             else:
                 await self._put_parts(_Upload(key), part, parts)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """Room for one upload's part in memory."""
+        try:
+            async with asyncio.timeout(PLACE_SECONDS):
+                await self._uploads.acquire()
+        except TimeoutError:
+            detail = f"{UPLOADS} large uploads are under way, and none has ended."
+            raise Transient("storage.unavailable", detail, PLACE_SECONDS) from None
+        try:
+            yield
+        finally:
+            self._uploads.release()
 
     async def _put_whole(self, key: str, content: bytes | bytearray) -> None:
         await to_the_end(self._in_thread(lambda: self._send_whole(key, content)))
