@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
@@ -322,6 +323,45 @@ def _standing_still(child: Child) -> Iterator[None]:
         for pid in family:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+
+
+async def test_the_next_release_adds_a_column_everywhere_and_nobody_stumbles(observed: Observed, vera: Person) -> None:
+    async def troubles() -> dict[str, float]:
+        seen = {service: await observed.metrics(service) for service in SERVICES}
+        return {
+            service: sum(
+                value
+                for (name, labels), value in metrics.items()
+                if name == "docqa_dead_letters_total"
+                or (name == "docqa_facts_heard_total" and ("outcome", "error") in labels)
+            )
+            for service, metrics in seen.items()
+        }
+
+    async def live(number: str) -> None:
+        texts = [(f"{number} {n}.txt", f"Release {number} has part {n}.".encode(), TEXT) for n in range(4)]
+        for document in await vera.is_ready_with(*texts):
+            assert (await vera.asks(f"Which part has release {number}?", document_ids=[document["id"]]))["sources"]
+            await vera.receipt((await vera.deletes(document["id"]))["deletion_id"])
+
+    await live("one")  # its statements are known to every connection
+    before = await troubles()
+    for change in ("ADD COLUMN of_the_next_release int DEFAULT 1", "DROP COLUMN of_the_next_release"):
+        await _alter_all_tables(observed.stack, change)
+        await live(change.split()[0].casefold())
+    assert await troubles() == before
+
+
+async def _alter_all_tables(stack: Stack, change: str) -> None:
+    assert stack.postgres is not None
+    for service in SERVICES:
+        connection = await asyncpg.connect(stack.postgres.url(service).replace("+asyncpg", "", 1))
+        try:
+            tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            for table in tables:
+                await connection.execute(f'ALTER TABLE "{table["tablename"]}" {change}')
+        finally:
+            await connection.close()
 
 
 async def test_metrics_tell_what_happened(observed: Observed, vera: Person) -> None:

@@ -163,6 +163,8 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same transaction may well succeed later: the database is away, or this one lost a race."""
     if getattr(error, "connection_invalidated", False) or is_disconnected(error):
         return True
+    if isinstance(error, asyncpg.InvalidCachedStatementError):
+        return True  # a migration has changed a table, and the driver has noted it
     if state := sqlstate(error):
         return state.startswith(TRANSIENT_STATES)
     cause = error.orig if isinstance(error, DBAPIError) else error

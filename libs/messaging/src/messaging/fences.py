@@ -17,36 +17,6 @@ from messaging.fencing import FenceRules
 
 Row: TypeAlias = "asyncpg.Record"
 
-# One round trip, whether the row is there or not, and no new row version where it is. Nothing comes back if another
-# transaction makes the row at this moment: then it is there the next time.
-_LOCK = """
-    WITH found AS (SELECT * FROM fences WHERE subject = $1 FOR UPDATE),
-         made AS (INSERT INTO fences (subject, version) SELECT $1, $2
-                  WHERE NOT EXISTS (SELECT FROM found)
-                  ON CONFLICT DO NOTHING RETURNING *)
-    SELECT * FROM found UNION ALL SELECT * FROM made
-"""
-
-# Of several, those that are not there are made first, in the order of their ids, and then all are locked, likewise. One
-# statement for both would lock what it sees, wait, and come back for what others have made meanwhile: in a circle.
-_MAKE_MANY = """
-    INSERT INTO fences (subject, version)
-    SELECT * FROM unnest($1::text[], $2::int[]) AS new (subject, version) ORDER BY subject
-    ON CONFLICT DO NOTHING
-"""
-
-_LOCK_MANY = "SELECT * FROM fences WHERE subject = ANY($1) ORDER BY subject FOR UPDATE"
-
-_SHARE = "SELECT * FROM fences WHERE subject = ANY($1) ORDER BY subject FOR SHARE"
-
-_READ = "SELECT * FROM fences WHERE subject = $1"
-
-_KEEP = """
-    UPDATE fences SET version = $2, live = $3, failed = $4, deleted_at = $5,
-        outcome_type = $6, outcome_version = $7, outcome_round = $8, outcome = $9
-    WHERE subject = $1
-"""
-
 _LOCKED = "messaging.fences"
 
 
@@ -66,6 +36,39 @@ class Fence(FenceRules):
 
 
 _FIELDS = [each.name for each in fields(Fence)]
+
+COLUMNS = ", ".join(_FIELDS)
+"""By name: what `*` stands for changes under a running service when the next release adds a column."""
+
+# One round trip, whether the row is there or not, and no new row version where it is. Nothing comes back if another
+# transaction makes the row at this moment: then it is there the next time.
+_LOCK = f"""
+    WITH found AS (SELECT {COLUMNS} FROM fences WHERE subject = $1 FOR UPDATE),
+         made AS (INSERT INTO fences (subject, version) SELECT $1, $2
+                  WHERE NOT EXISTS (SELECT FROM found)
+                  ON CONFLICT DO NOTHING RETURNING {COLUMNS})
+    SELECT {COLUMNS} FROM found UNION ALL SELECT {COLUMNS} FROM made
+"""  # noqa: S608 - constants of ours
+
+# Of several, those that are not there are made first, in the order of their ids, and then all are locked, likewise. One
+# statement for both would lock what it sees, wait, and come back for what others have made meanwhile: in a circle.
+_MAKE_MANY = """
+    INSERT INTO fences (subject, version)
+    SELECT * FROM unnest($1::text[], $2::int[]) AS new (subject, version) ORDER BY subject
+    ON CONFLICT DO NOTHING
+"""
+
+_LOCK_MANY = f"SELECT {COLUMNS} FROM fences WHERE subject = ANY($1) ORDER BY subject FOR UPDATE"  # noqa: S608 - likewise
+
+_SHARE = f"SELECT {COLUMNS} FROM fences WHERE subject = ANY($1) ORDER BY subject FOR SHARE"  # noqa: S608 - likewise
+
+_READ = f"SELECT {COLUMNS} FROM fences WHERE subject = $1"  # noqa: S608 - likewise
+
+_KEEP = """
+    UPDATE fences SET version = $2, live = $3, failed = $4, deleted_at = $5,
+        outcome_type = $6, outcome_version = $7, outcome_round = $8, outcome = $9
+    WHERE subject = $1
+"""
 
 
 async def lock(session: AsyncSession, subject: str | UUID, *, heard: int = 0) -> Fence:

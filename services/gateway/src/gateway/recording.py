@@ -14,16 +14,16 @@ from gateway import processing, timeline
 from gateway.documents import show
 from gateway.intake import Received
 from gateway.reprocess import try_again
-from gateway.tables import NOT_DELETING, DocumentRow
+from gateway.tables import DOCUMENT_COLUMNS, NOT_DELETING, DocumentRow
 
-_INSERT = """
+_INSERT = f"""
     INSERT INTO documents (id, owner_id, filename, folded_name, media_type, size_bytes, sha256, status, version)
     SELECT new.id, $1, new.filename, new.folded_name, new.media_type, new.size_bytes, new.sha256, $2, 1
     FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[]) WITH ORDINALITY
         AS new (id, filename, folded_name, media_type, size_bytes, sha256, number)
     ORDER BY new.number
-    ON CONFLICT DO NOTHING RETURNING *
-"""
+    ON CONFLICT DO NOTHING RETURNING {", ".join(DOCUMENT_COLUMNS)}
+"""  # noqa: S608 - constants of ours
 _TRIES = 5  # each beyond the first means that the same bytes were deleted in between
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -17,7 +18,7 @@ from contracts.documents import Gone
 from gateway.changes import Changes, OwnerState, Watch
 from gateway.documents import show
 from gateway.owners import AccountClosed
-from gateway.tables import DocumentRow
+from gateway.tables import DOCUMENT_COLUMNS, DocumentRow
 
 BATCH = 100
 HEARTBEAT = b": \n\n"
@@ -35,9 +36,11 @@ class Start:
     gone_after: int
 
 
+_DOCUMENT = ", ".join(f"documents.{column}" for column in DOCUMENT_COLUMNS)
+
 # In one statement, and so in one snapshot: between two of them, a step could slip through.
-_STEPS = """
-    SELECT steps.position AS step, steps.document, steps.gone, documents.*
+_STEPS = f"""
+    SELECT steps.position AS step, steps.document, steps.gone, {_DOCUMENT}
     FROM (SELECT position, id AS document, false AS gone FROM documents WHERE owner_id = $1 AND position > $2
           UNION ALL
           SELECT position, document_id, true FROM deletions
@@ -45,9 +48,7 @@ _STEPS = """
           ORDER BY position LIMIT $4) AS steps
     LEFT JOIN documents ON NOT steps.gone AND documents.id = steps.document
     ORDER BY steps.position
-"""
-
-_COLUMNS = tuple(DocumentRow.__table__.columns.keys())
+"""  # noqa: S608 - constants of ours
 
 
 def start_of(last_event_id: str | None, state: OwnerState) -> Start:
@@ -82,8 +83,9 @@ class Stream:
         """The body of the answer. `renew` gives a caller anew, or raises, when the token has expired."""
         yield HEARTBEAT
         try:
-            async for sent in self._events(caller, renew, last_event_id):
-                yield sent
+            async with aclosing(self._events(caller, renew, last_event_id)) as events:
+                async for sent in events:
+                    yield sent
         except ProblemError as problem:
             yield _error(problem, request_id)
         except Exception as error:
@@ -91,7 +93,7 @@ class Stream:
                 raise
             yield _error(unavailable(), request_id)
 
-    async def _events(self, caller: Caller, renew: Renew, last_event_id: str | None) -> AsyncIterator[bytes]:
+    async def _events(self, caller: Caller, renew: Renew, last_event_id: str | None) -> AsyncGenerator[bytes, None]:
         owner = caller.user_id
         state = await self._changes.read(owner)
         start = start_of(last_event_id, state)
@@ -149,7 +151,7 @@ async def _renewed(renew: Renew) -> Caller:
 def _told(row: "asyncpg.Record", event_id: str) -> bytes:
     if row["gone"]:
         return event("gone", Gone(id=row["document"]).model_dump_json(), event_id)
-    document = DocumentRow(**{column: row[column] for column in _COLUMNS})
+    document = DocumentRow(**{column: row[column] for column in DOCUMENT_COLUMNS})
     return event("document", show(document).model_dump_json(), event_id)
 
 

@@ -123,6 +123,10 @@ class DocumentRow(Row):
         self.error_retryable = verdict.retryable if verdict else None
 
 
+DOCUMENT_COLUMNS = tuple(DocumentRow.__table__.columns.keys())
+"""For statements that the driver is asked: `*` changes under them when the next release adds a column."""
+
+
 class DocumentEventRow(Row):
     """One step of a document's life: its timeline. A later round of a known fact is no new step."""
 
