@@ -14,6 +14,7 @@ from chassis.database import Sessions
 from contracts.envelope import Envelope
 from contracts.facts import UserDeleted, UserPurged
 from messaging import fences
+from messaging.housekeeping import AT_ONCE
 from messaging.outbox import Outbox
 from messaging.tables import OutboxRow
 from sqlalchemy import func, select, text
@@ -32,6 +33,13 @@ async def said(sessions: Sessions) -> list[UserDeleted]:
     async with sessions() as session:
         bodies = await session.scalars(select(OutboxRow.body).order_by(OutboxRow.id))
         return [fact for body in bodies if isinstance(fact := Envelope.parse(body).fact(), UserDeleted)]
+
+
+async def run_chores(sessions: Sessions, settings: AuthSettings) -> None:
+    for chore in chores(settings, Outbox("auth")):
+        async with sessions() as session:
+            await chore.run(session)
+            await session.commit()
 
 
 async def count(sessions: Sessions, *tables: type) -> int:
@@ -243,9 +251,7 @@ async def test_what_is_said_of_a_deletion_carries_ids_alone(auth: httpx.AsyncCli
 
 
 async def test_every_chore_runs_on_an_empty_database(sessions: Sessions, settings: AuthSettings) -> None:
-    for chore in chores(settings, Outbox("auth")):
-        async with sessions.begin() as session:
-            await chore.run(session)
+    await run_chores(sessions, settings)
 
 
 async def test_spent_tokens_and_old_failures_are_forgotten(
@@ -264,15 +270,33 @@ async def test_spent_tokens_and_old_failures_are_forgotten(
             {"ada": ada.id},
         )
 
-    for chore in chores(settings, Outbox("auth")):
-        async with sessions.begin() as session:
-            await chore.run(session)
+    await run_chores(sessions, settings)
 
     assert await count(sessions, LoginFailureRow) == 0
     assert await count(sessions, RefreshTokenRow) == 1
     assert await count(sessions, RefreshFamilyRow) == 1
     live = refreshed.json()["refresh_token"]
     assert (await auth.post("/api/auth/refresh", json={"refresh_token": live})).status_code == 200
+
+
+async def test_however_many_tokens_have_expired_none_outlives_the_next_round(
+    sessions: Sessions, settings: AuthSettings, ada
+) -> None:
+    async with sessions.begin() as session:
+        await session.execute(
+            text("""
+                WITH families AS (
+                    INSERT INTO refresh_families (id, user_id)
+                    SELECT gen_random_uuid(), :ada FROM generate_series(1, :many) RETURNING id)
+                INSERT INTO refresh_tokens (digest, family_id, expires_at)
+                SELECT sha256(id::text::bytea), id, now() - interval '1 second' FROM families
+            """),
+            {"ada": ada.id, "many": 2 * AT_ONCE + 1},
+        )
+
+    await run_chores(sessions, settings)
+
+    assert await count(sessions, RefreshTokenRow, RefreshFamilyRow) == 2, "the token that ada has, and her login"
 
 
 async def test_several_replicas_agree_on_who_is_deleted(

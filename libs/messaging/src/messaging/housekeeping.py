@@ -34,21 +34,26 @@ def housekeeping(ages: Ages | None = None, *, every: timedelta = timedelta(minut
 
 
 async def prune(session: AsyncSession, ages: Ages) -> None:
-    """Remove what is past its age, some at a time."""
+    """Remove what is past its age."""
     for statement in (
         _past(OutboxRow, and_(~OutboxRow.kept, OutboxRow.sent_at < func.now() - ages.sent)),
         _past(OutboxRow, and_(OutboxRow.kept, OutboxRow.sent_at < func.now() - ages.sent_and_kept)),
         _past(DeadLetter, DeadLetter.added_at < func.now() - ages.dead),
         _past(JobRow, JobRow.finished_at < func.now() - ages.finished),
     ):
-        while True:
-            result: Any = await session.execute(statement)
-            await session.commit()
-            if result.rowcount < AT_ONCE:
-                break
+        await delete_all(session, statement)
+
+
+async def delete_all(session: AsyncSession, statement: Delete) -> None:
+    """Repeat `statement`, which deletes `AT_ONCE` rows at most, each time in a transaction, until none are left."""
+    while True:
+        result: Any = await session.execute(statement, execution_options={"synchronize_session": False})
+        await session.commit()
+        if result.rowcount < AT_ONCE:
+            return
 
 
 def _past(table: type[Any], past: ColumnElement[bool]) -> Delete:
     key = tuple_(*inspect(table).primary_key)
     some = select(*inspect(table).primary_key).where(past).limit(AT_ONCE)
-    return delete(table).where(key.in_(some)).execution_options(synchronize_session=False)
+    return delete(table).where(key.in_(some))

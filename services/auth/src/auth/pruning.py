@@ -2,12 +2,11 @@
 
 from datetime import timedelta
 
+from messaging.housekeeping import AT_ONCE, delete_all
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.tables import LoginFailureRow, RefreshFamilyRow, RefreshTokenRow
-
-_AT_ONCE = 5_000
 
 
 async def prune_refresh_tokens(session: AsyncSession) -> None:
@@ -15,13 +14,13 @@ async def prune_refresh_tokens(session: AsyncSession) -> None:
     tokens = (
         select(RefreshTokenRow.digest)
         .where(RefreshTokenRow.expires_at < func.now())
-        .limit(_AT_ONCE)
+        .limit(AT_ONCE)
         .with_for_update(skip_locked=True)
     )
-    await session.execute(delete(RefreshTokenRow).where(RefreshTokenRow.digest.in_(tokens)))
+    await delete_all(session, delete(RefreshTokenRow).where(RefreshTokenRow.digest.in_(tokens)))
     of_family = select(RefreshTokenRow.digest).where(RefreshTokenRow.family_id == RefreshFamilyRow.id)
-    families = select(RefreshFamilyRow.id).where(~of_family.exists()).limit(_AT_ONCE).with_for_update(skip_locked=True)
-    await session.execute(delete(RefreshFamilyRow).where(RefreshFamilyRow.id.in_(families)))
+    families = select(RefreshFamilyRow.id).where(~of_family.exists()).limit(AT_ONCE).with_for_update(skip_locked=True)
+    await delete_all(session, delete(RefreshFamilyRow).where(RefreshFamilyRow.id.in_(families)))
 
 
 async def prune_login_failures(session: AsyncSession, *, older_than: timedelta) -> None:
