@@ -85,9 +85,7 @@ class Changes:
             try:
                 self._tell(await self._look(set(self._watches)))
             except Exception as error:
-                if not is_transient(error):
-                    raise
-                log.warning("cannot look for changes", error=type(error).__name__)
+                log.warning("cannot look for changes", exc_info=not is_transient(error))
 
     async def _look(self, owners: Collection[UUID]) -> Mapping[UUID, OwnerState]:
         if not owners:

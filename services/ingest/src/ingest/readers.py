@@ -39,7 +39,7 @@ class Readers:
             yield
         finally:
             warming.cancel()
-            await asyncio.wait([warming])
+            await asyncio.gather(warming, return_exceptions=True)  # a document that finds no nursery says why
             if self._nursery is not None:
                 await self._nursery.stop()
 
