@@ -265,6 +265,13 @@ def uploaded(*documents: dict[str, Any], rejected: list[dict[str, str]] | None =
     return {"documents": [{**document, "duplicate": False} for document in documents], "rejected": rejected or []}
 
 
+def accepts(api: Any, *documents: dict[str, Any], rejected: list[dict[str, str]] | None = None) -> None:
+    """These documents are uploaded, and are there when they are asked for."""
+    api.replies("POST /api/upload", (202, uploaded(*documents, rejected=rejected)))
+    for document in documents:
+        api.replies(f"GET /api/docs/{document['id']}", (200, document))
+
+
 def test_uploads_are_followed_until_they_are_ready(logged_in: Any, docqa: Any, files: Any) -> None:
     first, second = a_document(1, "a.pdf", "uploaded"), a_document(2, "b.md", "uploaded")
     stream = event("document", a_document(9, "another.pdf"))
@@ -272,7 +279,7 @@ def test_uploads_are_followed_until_they_are_ready(logged_in: Any, docqa: Any, f
     stream += event("document", {**first, "status": "ready"})
     later = event("document", {**second, "status": "ready", "pages": None, "chunk_count": 1})
     logged_in.replies("GET /api/config", (200, CONFIG))
-    logged_in.replies("POST /api/upload", (202, uploaded(first, second)))
+    accepts(logged_in, first, second)
     logged_in.replies("GET /api/docs/events", (200, stream), (200, later))
     ended = docqa("upload", *files("a.pdf", "b.md"))
     assert ended.exit_code == 0
@@ -299,7 +306,7 @@ def test_what_was_rejected_or_failed_is_told_and_counted(logged_in: Any, docqa: 
     document = a_document(1, "a.pdf", "uploaded")
     rejected = [{"filename": "b.png", "code": "file.type", "detail": "Not a PDF."}]
     logged_in.replies("GET /api/config", (200, CONFIG))
-    logged_in.replies("POST /api/upload", (202, uploaded(document, rejected=rejected)))
+    accepts(logged_in, document, rejected=rejected)
     failed = {**document, "status": "failed", "error": error}
     logged_in.replies("GET /api/docs/events", (200, event("document", failed)))
     ended = docqa("upload", *files("a.pdf", "b.png"))
@@ -328,8 +335,32 @@ def test_an_upload_that_is_refused_as_a_whole_is_an_error(logged_in: Any, docqa:
 def test_a_document_deleted_meanwhile_is_not_waited_for(logged_in: Any, docqa: Any, files: Any) -> None:
     document = a_document(1, "a.pdf", "uploaded")
     logged_in.replies("GET /api/config", (200, CONFIG))
-    logged_in.replies("POST /api/upload", (202, uploaded(document)))
+    accepts(logged_in, document)
     logged_in.replies("GET /api/docs/events", (200, event("document", {**document, "status": "deleting"})))
+    ended = docqa("upload", *files("a.pdf"))
+    assert ended.exit_code == 1
+    assert "a.pdf: deleted meanwhile" in ended.out
+
+
+def test_a_document_that_is_gone_when_the_stream_begins_is_not_waited_for(
+    logged_in: Any, docqa: Any, files: Any, problem: Any
+) -> None:
+    document = a_document(1, "a.pdf", "uploaded")
+    accepts(logged_in, document)
+    logged_in.replies("GET /api/config", (200, CONFIG))
+    logged_in.replies(f"GET /api/docs/{document['id']}", (404, problem(404, "document.not_found")))
+    logged_in.replies("GET /api/docs/events", (200, ": still here\n\n"))
+    ended = docqa("upload", *files("a.pdf"))
+    assert ended.exit_code == 1
+    assert "a.pdf: deleted meanwhile" in ended.out
+
+
+def test_a_document_that_goes_is_not_waited_for(logged_in: Any, docqa: Any, files: Any) -> None:
+    document, other = a_document(1, "a.pdf", "uploaded"), a_document(2, "b.pdf", "uploaded")
+    accepts(logged_in, document)
+    logged_in.replies("GET /api/config", (200, CONFIG))
+    gone = [event("gone", {"id": each["id"]}) for each in (other, document)]
+    logged_in.replies("GET /api/docs/events", (200, "".join(gone)))
     ended = docqa("upload", *files("a.pdf"))
     assert ended.exit_code == 1
     assert "a.pdf: deleted meanwhile" in ended.out
@@ -341,7 +372,7 @@ def test_an_event_stream_is_joined_again_when_its_token_expires(
     document = a_document(1, "a.pdf", "uploaded")
     expired = event("error", problem(401, "auth.token_expired"))
     logged_in.replies("GET /api/config", (200, CONFIG))
-    logged_in.replies("POST /api/upload", (202, uploaded(document)))
+    accepts(logged_in, document)
     ready = event("document", {**document, "status": "ready"})
     logged_in.replies("GET /api/docs/events", (200, expired), (200, ready))
     assert docqa("upload", *files("a.pdf")).exit_code == 0
@@ -349,7 +380,7 @@ def test_an_event_stream_is_joined_again_when_its_token_expires(
 
 def test_a_stream_that_ends_in_trouble_is_an_error(logged_in: Any, docqa: Any, files: Any, problem: Any) -> None:
     logged_in.replies("GET /api/config", (200, CONFIG))
-    logged_in.replies("POST /api/upload", (202, uploaded(a_document(1, "a.pdf", "uploaded"))))
+    accepts(logged_in, a_document(1, "a.pdf", "uploaded"))
     logged_in.replies("GET /api/docs/events", (200, event("error", problem(401, "auth.token_invalid", "Log in."))))
     ended = docqa("upload", *files("a.pdf"))
     assert (ended.exit_code, ended.err) == (1, "docqa: Log in. (auth.token_invalid)\n")

@@ -4,13 +4,14 @@ import io
 import mimetypes
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 from contracts.config import Config
-from contracts.documents import Document, DocumentStatus, UploadAnswer, UploadedDocument
+from contracts.documents import Document, DocumentStatus, Gone, UploadAnswer, UploadedDocument
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
@@ -98,7 +99,7 @@ def _report_rejected(answer: UploadAnswer, console: Console) -> int:
 
 def _follow(client: Client, documents: Sequence[UploadedDocument], console: Console) -> int:
     """Shows each document's way until it is ready or failed; the number of those that failed."""
-    pending = {document.id: document.version for document in documents}
+    pending = {document.id: document for document in documents}
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
     failed = 0
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -118,16 +119,23 @@ def _follow(client: Client, documents: Sequence[UploadedDocument], console: Cons
     return failed
 
 
-def _changes(client: Client, pending: dict[UUID, int]) -> Iterator[Document]:
-    """Every state of the documents that are pending, from now until none is; joins again when the stream breaks."""
+def _changes(client: Client, pending: Mapping[UUID, Document]) -> Iterator[Document]:
+    """Every state of the documents that are pending, from now until none is; joins again when the stream breaks.
+
+    One that is gone is told as being deleted.
+    """
     lost = 0
     while pending:
         try:
             with client.stream("GET", "/api/docs/events") as events:
-                for document in _documents(events):
+                yield from _gone_before(client, list(pending.values()))
+                for seen in _told(events):
                     lost = 0
-                    if document.version >= pending.get(document.id, document.version + 1):
-                        yield document
+                    known = pending.get(seen.id)
+                    if known is not None and isinstance(seen, Gone):
+                        yield _deleted(known)
+                    elif known is not None and isinstance(seen, Document) and seen.version >= known.version:
+                        yield seen
                     if not pending:
                         return
         except ServerAway:
@@ -137,10 +145,27 @@ def _changes(client: Client, pending: dict[UUID, int]) -> Iterator[Document]:
         time.sleep(1)
 
 
-def _documents(events: Iterator[Event]) -> Iterator[Document]:
+def _gone_before(client: Client, pending: Sequence[Document]) -> Iterator[Document]:
+    """Those that were gone when the stream began: it says nothing of them."""
+    for document in pending:
+        try:
+            client.get(f"/api/docs/{document.id}", Document)
+        except ServerRefused as refused:
+            if refused.status != httpx.codes.NOT_FOUND:
+                raise
+            yield _deleted(document)
+
+
+def _deleted(document: Document) -> Document:
+    return document.model_copy(update={"status": DocumentStatus.DELETING})
+
+
+def _told(events: Iterator[Event]) -> Iterator[Document | Gone]:
     for event in events:
         if event.name == "document":
             yield Document.model_validate_json(event.data)
+        elif event.name == "gone":
+            yield Gone.model_validate_json(event.data)
         elif event.name == "error":
             refused = refusal(500, event.data)
             if refused.code in STREAM_ENDED:
