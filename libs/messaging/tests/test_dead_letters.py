@@ -28,20 +28,24 @@ class Service:
 
     def __init__(self, transactions: Transactions, sessions: Sessions) -> None:
         self.broken = True
+        self.busy: str | None = None
         self.effects: list[Fact] = []
         self.handling = Handling(Subscription(DOCUMENTS, {DocumentUploaded: self._hear}), transactions)
         self.woken = asyncio.Event()
         self.replayer = Replayer(sessions, {"documents": self.handling}, woken=self.woken)
 
     async def _hear(self, session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
+        if self.busy == fact.subject:
+            raise TimeoutError
         if self.broken:
             raise KeyError("broken")
         self.effects.append(fact)
         await jobs.add(session, kind="some", subject=fact.subject, version=fact.version, owner=fact.owner_id)
 
     async def replay_all(self) -> None:
-        while await self.replayer.replay_one():
-            pass
+        letter: int | None = 0
+        while letter is not None:
+            letter = await self.replayer.replay_next(letter)
 
 
 @pytest.fixture
@@ -86,6 +90,19 @@ async def test_what_fails_again_lies_dead_again(service: Service, sessions: Sess
     await ask(sessions, letter_id=letter.id)
     await service.replay_all()
     assert len(service.effects) == 1
+
+
+async def test_one_that_cannot_be_replayed_yet_keeps_no_other_from_it(service: Service, sessions: Sessions) -> None:
+    first, second = uploaded(), uploaded()
+    for offset, fact in enumerate((first, second)):
+        await service.handling.handle(record_of(fact, offset=offset))
+    service.broken, service.busy = False, first.subject
+    assert await ask(sessions) == 2
+    await service.replay_all()
+    assert [letter.state for letter in await letters(sessions)] == ["replaying", "replayed"]
+    service.busy = None
+    await service.replay_all()
+    assert [letter.state for letter in await letters(sessions)] == ["replayed", "replayed"]
 
 
 async def test_letters_are_chosen_by_reason(service: Service, sessions: Sessions) -> None:

@@ -114,7 +114,8 @@ class Handling:
     async def replay(self, session: AsyncSession, record: Record) -> None:
         """Handle the record in this session's transaction. Raises whatever the handler raises, and `Poison`."""
         heard = read(record)
-        if (handler := self._handlers.get(type(heard.fact))) is not None:
+        handler = self._handlers.get(type(heard.fact))
+        if handler is not None and not self._passes_by(heard.fact):
             await _note(session, [_Note(record, heard, handler)])
 
     async def _look_at(self, record: Record) -> "_Note | None":

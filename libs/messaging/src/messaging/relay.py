@@ -190,6 +190,8 @@ class Relay:
         lost = set(self._lost)
         async with self._transactions.driver() as driver:
             again = await _unsend_kept(driver, lost)
+        for topic in lost:  # whose places may have been read again meanwhile
+            self._memory.forget(topic)
         self._lost -= lost
         await self._tell_wiped(lost, again)
 

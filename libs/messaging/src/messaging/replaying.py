@@ -28,10 +28,13 @@ class Replayer:
         self._woken = woken
 
     async def run(self) -> None:
+        """Replay until cancelled. What cannot be replayed at the moment keeps nothing from what stands behind it."""
+        letter: int | None
         while True:
             self._woken.clear()
             try:
-                while await self.replay_one():
+                letter = 0
+                while (letter := await self.replay_next(letter)) is not None:
                     pass
             except Exception as error:
                 if not is_transient(error):
@@ -40,20 +43,20 @@ class Replayer:
                 async with asyncio.timeout(LOOK_EVERY):
                     await self._woken.wait()
 
-    async def replay_one(self) -> bool:
-        """Replay the next letter that was asked for. False if there is none."""
-        letter_id = 0
+    async def replay_next(self, after: int = 0) -> int | None:
+        """Replay the first letter above `after` that was asked for; its id, or None if there is none."""
+        letter_id = None
         try:
             async with self._sessions.begin() as session:
                 letter = await session.scalar(
                     select(DeadLetter)
-                    .where(DeadLetter.state == "replaying")
+                    .where(DeadLetter.state == "replaying", DeadLetter.id > after)
                     .order_by(DeadLetter.id)
                     .limit(1)
                     .with_for_update(skip_locked=True)
                 )
                 if letter is None:
-                    return False
+                    return None
                 letter_id = letter.id
                 await self._replay(session, letter)
                 letter.state = "replayed"
@@ -61,10 +64,11 @@ class Replayer:
                 letter.replayed_at = await session.scalar(select(func.now()))
             log.info("a dead letter was replayed", letter=letter_id)
         except Exception as error:
-            if is_transient(error):
+            if letter_id is None:
                 raise
-            await self._still_dead(letter_id, error)
-        return True
+            if not is_transient(error):
+                await self._still_dead(letter_id, error)
+        return letter_id
 
     async def _replay(self, session: AsyncSession, letter: DeadLetter) -> None:
         record = dead_letters.record_of(letter)
