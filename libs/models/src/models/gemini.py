@@ -2,7 +2,8 @@
 
 import os
 from typing import TYPE_CHECKING
-from urllib.request import getproxies
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from chassis.failures import Failure
 from pydantic import SecretStr
@@ -15,6 +16,9 @@ from models.settings import ModelSettings
 if TYPE_CHECKING:
     from google.genai.errors import APIError
     from httpx import AsyncHTTPTransport
+
+
+GOOGLE = "https://generativelanguage.googleapis.com"
 
 
 def open_embeddings(settings: ModelSettings, model: str, dimensions: int | None) -> EmbeddingCalls:
@@ -32,7 +36,7 @@ def open_embeddings(settings: ModelSettings, model: str, dimensions: int | None)
             base_url=settings.google_base_url,
             output_dimensionality=dimensions,
             vertexai=False,
-            client_args={"transport": _transport()},
+            client_args={"transport": _transport(settings)},
         )
     )
 
@@ -52,7 +56,7 @@ def open_chat(settings: ModelSettings, model: str) -> ChatCalls:
             max_retries=1,  # counts the first try
             timeout=settings.provider_timeout,
             vertexai=False,
-            client_args={"transport": _transport()},
+            client_args={"transport": _transport(settings)},
         )
     )
 
@@ -79,11 +83,16 @@ def _from_api(error: "APIError") -> Failure:
     return from_status(status or 200, headers)
 
 
-def _transport() -> "AsyncHTTPTransport":
-    """A transport of our own makes the library use httpx: over aiohttp it sleeps up to ten seconds and tries again."""
+def _transport(settings: ModelSettings) -> "AsyncHTTPTransport":
+    """A transport of our own makes the library use httpx: over aiohttp it sleeps up to ten seconds and tries again.
+
+    It has to find the environment's proxy by itself, then.
+    """
     from httpx import AsyncHTTPTransport
 
-    return AsyncHTTPTransport(proxy=getproxies().get("https"))
+    url = urlsplit(str(settings.google_base_url or GOOGLE))
+    directly = proxy_bypass(url.hostname or "")
+    return AsyncHTTPTransport(proxy=None if directly else getproxies().get(url.scheme))
 
 
 def _keep_to_ourselves() -> None:
