@@ -98,6 +98,25 @@ async def following(
         yield Reader(answer)
 
 
+async def test_a_look_that_fails_is_not_the_last(
+    gateway: Gateway, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(gateway, listening=False) as address, following(address, ada) as reader:
+        await ada.has_uploaded("a.txt", b"a")
+        await reader.next()
+        changes, failed = gateway.app.state.parts.stream._changes, asyncio.Event()
+
+        async def fail(_: object) -> None:
+            failed.set()
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(changes, "_look", fail)
+            await failed.wait()
+        document = await ada.has_uploaded("b.txt", b"b")
+        assert (await reader.next()).data["id"] == str(document)
+
+
 async def test_it_begins_with_everything_and_follows_what_changes(gateway: Gateway, ada: Person, bob: Person) -> None:
     first, second = await ada.has_uploaded("a.txt", b"a"), await ada.has_uploaded("b.txt", b"b")
     await bob.has_uploaded("bobs.txt", b"his")
@@ -212,7 +231,7 @@ async def test_a_stream_by_api_key_goes_on_with_a_new_token(gateway: Gateway, ad
         gateway.behind.exchanged[key] = token_for(ada.id)
         gateway.app.state.callers._keys._tokens.clear()
         await gateway.behind.exchanges.get()
-        document = await ada.has_uploaded()
+        document = await ada.has_uploaded("b.txt", b"b")
         assert (await reader.next()).data["id"] == str(document)
 
 

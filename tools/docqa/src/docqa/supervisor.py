@@ -1,7 +1,6 @@
 """Keeps processes alive: whatever dies is started again, later each time it dies young."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -67,9 +66,7 @@ class Supervisor:
         """Stops watching; nothing is started again after this."""
         for watcher in self._watchers:
             watcher.cancel()
-        for watcher in self._watchers:
-            with contextlib.suppress(asyncio.CancelledError):
-                await watcher
+        await asyncio.gather(*self._watchers, return_exceptions=True)
         self._watchers.clear()
 
     async def _watch(self, kept: _Kept) -> None:
@@ -84,7 +81,10 @@ class Supervisor:
                     kept.deaths = 0
                 await self._revive(kept, code)
             if kept.then is not None:
-                await kept.then()
+                try:
+                    await kept.then()
+                except Exception as error:  # whatever it is: the part is watched all the same
+                    self._notice(str(error) or type(error).__name__)
 
     async def _revive(self, kept: _Kept, code: int) -> None:
         reason = f"{kept.part.name} ended {_how(code)}"
