@@ -11,6 +11,7 @@ from contracts.topics import TOPICS, Topic
 from docqa.embedded.broker import EmbeddedKafka
 from messaging import topics
 from messaging.broker_access import BrokerAccess
+from structlog.testing import capture_logs
 
 
 async def test_nothing_is_asked_of_a_broker_that_has_them(kafka: str) -> None:
@@ -20,8 +21,9 @@ async def test_nothing_is_asked_of_a_broker_that_has_them(kafka: str) -> None:
 
 
 async def test_another_number_of_partitions_is_told_and_lived_with() -> None:
-    with EmbeddedKafka({topic.name: 2 for topic in TOPICS}) as broker:
+    with EmbeddedKafka({topic.name: 2 for topic in TOPICS}) as broker, capture_logs() as told:
         await topics.ensure(BrokerAccess(broker.bootstrap_servers))
+    assert {(line["topic"], line["partitions"]) for line in told} == {(topic.name, 2) for topic in TOPICS}
 
 
 async def test_a_broker_that_cannot_create_topics_says_so() -> None:

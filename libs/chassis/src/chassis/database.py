@@ -80,7 +80,6 @@ def create_engine(
     max_overflow: int = 10,
     pool_timeout: float = 5.0,
     statement_timeout: float = 30.0,
-    lock_timeout: float = 10.0,
     idle_timeout: float = 30.0,
 ) -> AsyncEngine:
     """An engine with bounds on everything that can hang: connecting, waiting for the pool, locks, statements, idling.
@@ -108,7 +107,7 @@ def create_engine(
                 "application_name": name,
                 "jit": "off",  # our statements take milliseconds, compiling one takes hundreds
                 "statement_timeout": _milliseconds(statement_timeout),
-                "lock_timeout": _milliseconds(lock_timeout),
+                "lock_timeout": "10000",
                 "idle_in_transaction_session_timeout": "10000",
                 "idle_session_timeout": _milliseconds(idle_timeout),  # a session costs the server 2 to 3 MB
             },

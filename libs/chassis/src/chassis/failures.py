@@ -1,5 +1,8 @@
 """The five kinds of failure. An adapter says which one it met; nobody else guesses."""
 
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds. Whoever wants to be left alone for longer is asked again after an hour."""
+
 
 class Failure(Exception):
     """Work that did not succeed.

@@ -21,7 +21,7 @@ from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 from urllib3.util import Retry, Timeout
 
-from chassis.failures import Failure, Misconfigured, Transient
+from chassis.failures import LONGEST_RETRY_AFTER, Failure, Misconfigured, Transient
 from chassis.finishing import to_the_end
 from chassis.objects import (
     ABANDONED,
@@ -51,8 +51,6 @@ READ_SECONDS = 15.0
 """A part of 8 MiB is on the server's disk well within it."""
 
 RETRIES = 2
-
-LONGEST_RETRY_AFTER = 3600.0
 
 PAGE = 500
 

@@ -30,12 +30,22 @@ def visible(text: str) -> str:
     return text
 
 
+LONGEST_QUESTION = 4000
+"""Characters."""
+
+MOST_PASSAGES = 50
+"""What `top_k` may be."""
+
+USUAL_PASSAGES = 8
+"""What it is where nobody says."""
+
+
 def _question(text: str) -> str:
     trimmed = visible(text)
     if not trimmed:
         raise ValueError("must not be blank")
-    if len(trimmed) > 4000:
-        raise ValueError("must have at most 4,000 characters")
+    if len(trimmed) > LONGEST_QUESTION:
+        raise ValueError(f"must have at most {LONGEST_QUESTION:,} characters")
     if "\x00" in trimmed:
         raise ValueError("must not contain a NUL character")
     return trimmed
@@ -43,5 +53,5 @@ def _question(text: str) -> str:
 
 # The outer bound keeps absurd inputs from being trimmed at all.
 Question = Annotated[str, Field(max_length=16_000, examples=["When does the warranty end?"]), AfterValidator(_question)]
-TopK = Annotated[int, Field(strict=True, ge=1, le=50)]
+TopK = Annotated[int, Field(strict=True, ge=1, le=MOST_PASSAGES)]
 Utc = AwareDatetime

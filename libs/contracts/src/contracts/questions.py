@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
-from contracts.fields import Question, Request, Response, TopK, Utc, visible
+from contracts.fields import USUAL_PASSAGES, Question, Request, Response, TopK, Utc, visible
 
 DocumentIds = Annotated[list[UUID], Field(min_length=1, max_length=100)]
 
@@ -16,7 +16,7 @@ class AskRequest(Request):
     question: Question
     session_id: UUID | None = None
     document_ids: DocumentIds | None = None
-    top_k: TopK = 8
+    top_k: TopK = USUAL_PASSAGES
 
 
 class SearchRequest(Request):
@@ -24,7 +24,7 @@ class SearchRequest(Request):
 
     query: Question
     document_ids: DocumentIds | None = None
-    top_k: TopK = 8
+    top_k: TopK = USUAL_PASSAGES
 
 
 class SourceLinks(Response):

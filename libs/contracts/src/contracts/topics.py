@@ -16,10 +16,6 @@ class Topic:
     awaited: bool = False
     """Whether people wait for what its facts bring about, step by step."""
 
-    @property
-    def compacted(self) -> bool:
-        return self.retention is None
-
 
 DOCUMENTS = Topic("documents", partitions=24, key="document_id", retention=timedelta(days=7), awaited=True)
 USERS = Topic("users", partitions=3, key="user_id", retention=timedelta(days=7))

@@ -30,6 +30,8 @@ _ADD = """
     FROM new ON CONFLICT DO NOTHING RETURNING part
 """
 
+AT_ONCE = 2000  # jobs a statement, which ends well within its time limit
+
 _END_WAITING = """
     UPDATE jobs SET state = 'done', finished_at = now()
     WHERE kind = $1 AND version = $2 AND subject = ANY($3) AND state = 'waiting'
@@ -103,7 +105,9 @@ async def add_many(session: AsyncSession, new: Iterable[NewJob]) -> int:
     jobs = list(new)
     if not jobs:
         return 0
-    added = len(await (await driver_of(session)).fetch(_ADD, *_columns(jobs)))
+    driver, added = await driver_of(session), 0
+    for start in range(0, len(jobs), AT_ONCE):
+        added += len(await driver.fetch(_ADD, *_columns(jobs[start : start + AT_ONCE])))
     wake_after_commit(session, *(job.kind for job in jobs if job.delay is None and job.available_at is None))
     return added
 

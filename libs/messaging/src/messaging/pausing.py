@@ -5,8 +5,7 @@ import time
 from datetime import timedelta
 
 from chassis.doubling import doubled
-
-LONGEST_RETRY_AFTER = 3600.0  # seconds; whoever asks for more is asked again after an hour
+from chassis.failures import LONGEST_RETRY_AFTER
 
 PAUSES = (5.0, 10.0, 20.0, 30.0)  # seconds, while the configuration is wrong
 
@@ -44,10 +43,6 @@ class Pause:
             self._count += 1
         self.reason = reason
         return timedelta(seconds=max(0.0, self._until - time.monotonic()))
-
-    def look_now(self) -> None:
-        """Whoever mended it need not wait."""
-        self._until = 0.0
 
     def end(self) -> None:
         self.reason, self._count, self._until = None, 0, 0.0

@@ -44,7 +44,7 @@ _TAKE = """
         WHERE jobs.kind = $1 AND jobs.subject = picked.subject AND jobs.version = picked.version
             AND jobs.part = picked.part
         RETURNING jobs.subject, jobs.version, jobs.part, jobs.owner, jobs.attempt, jobs.tries, jobs.crashes,
-            jobs.payload, jobs.traceparent, jobs.available_at, picked.live, picked.failed, picked.deleted_at
+            jobs.payload, jobs.traceparent, picked.live, picked.failed, picked.deleted_at
     )
     SELECT (SELECT count(*) FROM turns) AS due, taken.* FROM (SELECT) AS once LEFT JOIN taken ON true
 """
@@ -100,7 +100,6 @@ class Taken:
 
     job: Job
     fence: SeenFence
-    due_since: datetime
 
 
 async def take(
@@ -158,7 +157,7 @@ def _taken(kind: str, row: _Row) -> Taken:
         payload=row["payload"],
         traceparent=row["traceparent"],
     )
-    return Taken(job, _fence(row), row["available_at"])
+    return Taken(job, _fence(row))
 
 
 def _fence(row: _Row) -> SeenFence:

@@ -1,10 +1,10 @@
 """Embeddings by a provider."""
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
+from chassis.side_by_side import side_by_side
 from numpy.typing import NDArray
 
 from models.answers import checked_vectors
@@ -44,12 +44,8 @@ class RemoteEmbeddings:
     async def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         calls = await self._calls.get()
         shares = [texts[start : start + self._texts_per_call] for start in range(0, len(texts), self._texts_per_call)]
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._embed(calls, share)) for share in shares]
-        except ExceptionGroup as group_of_one:
-            raise group_of_one.exceptions[0] from None
-        return np.concatenate([task.result() for task in tasks]) if tasks else np.empty((0, self.dimension), np.float32)
+        vectors = await side_by_side(self._embed(calls, share) for share in shares)
+        return np.concatenate(vectors) if vectors else np.empty((0, self.dimension), np.float32)
 
     async def embed_question(self, question: str) -> NDArray[np.float32]:
         calls = await self._calls.get()

@@ -17,9 +17,6 @@ from embedder.models_in_use import ModelsInUse
 from embedder.orders import rebuild_job
 from embedder.shards import Shards
 
-JOBS_AT_ONCE = 2000
-"""Jobs in one statement: PostgreSQL takes 32,767 values."""
-
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -163,6 +160,4 @@ def _advice(model: str) -> str:
 async def _add_jobs(session: AsyncSession, index: IndexSpec) -> None:
     """One for each document."""
     there = await repository.places(session)
-    for start in range(0, len(there), JOBS_AT_ONCE):
-        some = there[start : start + JOBS_AT_ONCE]
-        await jobs.add_many(session, [rebuild_job(index, one.document, one.owner) for one in some])
+    await jobs.add_many(session, [rebuild_job(index, one.document, one.owner) for one in there])

@@ -6,6 +6,7 @@ from uuid import UUID
 import numpy as np
 import structlog
 from chassis.failures import Failure, Transient
+from chassis.side_by_side import side_by_side
 from chassis.transactions import Transactions
 from contracts.chunks_file import Chunk
 from contracts.facts import DocumentEmbedded, DocumentEmbeddingProgressed
@@ -24,7 +25,6 @@ from embedder.models_in_use import ModelsInUse
 from embedder.orders import rebuild_job
 from embedder.repository import Advance, Embedded, Piece, Run, Target
 from embedder.shards import Shards
-from embedder.side_by_side import side_by_side
 from embedder.together import Together
 
 INDEX_CHANGED = "index.changed"

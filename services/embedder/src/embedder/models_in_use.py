@@ -1,4 +1,4 @@
-"""The embedding models of the indexes that are written: one, or two while another model's index is built."""
+"""The embedding models of the indexes that are written, and of those that were since this process began."""
 
 import asyncio
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chassis.chroma import MOST_RECORDS
 from chassis.database import Sessions
+from chassis.side_by_side import side_by_side
 from contracts.chunks_file import BATCH
 from contracts.index import shard_of
 from messaging import fences, jobs
@@ -18,7 +19,6 @@ from embedder.indexes import ACTIVE, BUILDING, IndexSpec
 from embedder.orders import RebuildOrder
 from embedder.repository import Embedded, Piece, Place, Run
 from embedder.shards import Shards
-from embedder.side_by_side import side_by_side
 
 BYTES_AT_ONCE = 4 * 1024 * 1024
 """Of vectors, in memory and in one transaction: up to a thousand of the local model's."""

@@ -7,12 +7,12 @@ from itertools import repeat
 from uuid import UUID
 
 from chassis.chroma import MOST_RECORDS, Chroma, Collection, CollectionMissing, Records, Scalar, Where
+from chassis.side_by_side import side_by_side
 from contracts.index import DOCUMENT, OWNER, VERSION, collection_name, shard_of
 
 from embedder.grouping import GroupedUpserts
 from embedder.indexes import IndexSpec
 from embedder.repository import Piece
-from embedder.side_by_side import side_by_side
 
 MARK = "docqa"
 """Stands in the metadata of every collection of ours, with the index that it belongs to."""

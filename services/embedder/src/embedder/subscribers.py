@@ -12,9 +12,6 @@ from stages.stage import Stage
 from embedder import indexes, repository
 from embedder.embedding import embedded_fact
 
-JOBS_AT_ONCE = 2000
-"""Jobs in one statement: PostgreSQL takes 32,767 values."""
-
 
 class Subscribers:
     """Handlers of facts about documents."""
@@ -49,12 +46,10 @@ class Subscribers:
         if not run.total:
             written = [index.index_id for index in await indexes.written(session)]
             self._stage.conclude(session, fence, embedded_fact(run, written))
-        batches = range(run.total)
-        for start in range(0, run.total, JOBS_AT_ONCE):
-            await jobs.add_many(
-                session,
-                [
-                    NewJob(kind="embed", subject=run.document_id, version=run.version, owner=run.owner_id, part=part)
-                    for part in batches[start : start + JOBS_AT_ONCE]
-                ],
-            )
+        await jobs.add_many(
+            session,
+            [
+                NewJob(kind="embed", subject=run.document_id, version=run.version, owner=run.owner_id, part=part)
+                for part in range(run.total)
+            ],
+        )

@@ -13,6 +13,7 @@ from contracts.accounts import (
     SignupRequest,
 )
 from contracts.config import AcceptedType, Config
+from contracts.fields import LONGEST_QUESTION, MOST_PASSAGES, USUAL_PASSAGES
 from contracts.questions import AskRequest, FeedbackRequest, RenameChatRequest, SearchRequest
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -64,9 +65,9 @@ async def config(parts: PartsDep) -> Config:
         max_file_bytes=settings.max_file_bytes,
         max_files=settings.max_files,
         accepted=[AcceptedType(extension=end, media_type=kind) for end, kind in ACCEPTED.items()],
-        max_question_characters=4000,
-        max_top_k=50,
-        default_top_k=8,
+        max_question_characters=LONGEST_QUESTION,
+        max_top_k=MOST_PASSAGES,
+        default_top_k=USUAL_PASSAGES,
         chat_model=settings.chat_model,
         embedding_model=settings.embedding_model,
     )

@@ -60,10 +60,3 @@ def cited_numbers(citation: str) -> list[int]:
         start, end = int(first), int(last or first)
         numbers.extend(range(start, end + 1) if start <= end <= start + 50 else (start, end))
     return list(dict.fromkeys(numbers))
-
-
-def check_citations(answer: str, sources: int) -> tuple[str, set[int]]:
-    """A whole answer without the citations that name no source, and the numbers that it does cite."""
-    checker = CitationChecker(sources)
-    text = checker.feed(answer) + checker.finish()
-    return text, checker.cited

@@ -29,4 +29,4 @@ def read(cursor: str) -> Place:
 
 
 def _forged() -> Exception:
-    return invalid("cursor", "cursor", "This is not a cursor of this list.")
+    return invalid("cursor", "cursor.invalid", "This is no cursor of this list.")

@@ -15,7 +15,10 @@ OpenModel = Callable[[str, int | None], Embeddings]
 
 
 class QuestionModels:
-    """The embedding models in use: one, but for the time in which another index takes over."""
+    """The embedding models in use: one, and another one for each index of another model since this process began.
+
+    They stay open: a question may be on its way with the one before, and an index may become active again.
+    """
 
     def __init__(self, open_model: OpenModel) -> None:
         self._open_model = open_model

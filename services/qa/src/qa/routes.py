@@ -53,7 +53,7 @@ async def _excluded(value: Annotated[str, Header(alias=EXCLUDED_HEADER, max_leng
     try:
         return decode_excluded(value)
     except ValueError:
-        raise invalid(EXCLUDED_HEADER, "excluded", "This is not a list of documents.") from None
+        raise invalid(EXCLUDED_HEADER, "request.invalid", "This is not a list of documents.") from None
 
 
 QuestionsDep = Annotated[Questions, Depends(_questions)]

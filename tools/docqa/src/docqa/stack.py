@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from chassis.side_by_side import side_by_side
 from contracts.topics import TOPICS
 
 from docqa import environment, ports
@@ -22,7 +23,6 @@ from docqa.embedded.broker import BrokerProcess
 from docqa.embedded.chroma import EmbeddedChroma
 from docqa.embedded.modules import Preloaded, run_alone
 from docqa.embedded.postgres import EmbeddedPostgres
-from docqa.failing import PlainError
 from docqa.migrated import Migrated
 from docqa.progress import Progress, Silent
 from docqa.service import LOOK_EVERY, READY_WITHIN, Service
@@ -81,8 +81,8 @@ class Stack:
 
     async def stop(self) -> None:
         """First what is public, then what works behind it, then what they work on. Harmless when nothing runs."""
-        await self._supervisor.release()
         try:
+            await self._supervisor.release()
             await _each(service.stop() for name, service in self.services.items() if name == "gateway")
             await _each(service.stop() for name, service in self.services.items() if name != "gateway")
             stores = (self.preloaded, self.broker, self.chroma, self.postgres)
@@ -137,10 +137,10 @@ class Stack:
         if sys.platform == "linux":  # elsewhere not every library outlives a fork
             self.preloaded = Preloaded(environment.of_all(self._user), log=folder.log("preloaded"))
         self.services = {name: self._service(name, folder) for name in environment.SERVICES}
-        await _together(
-            self._start_postgres(folder), self._start_broker(folder), self._start_chroma(folder), self._preload()
+        await side_by_side(
+            [self._start_postgres(folder), self._start_broker(folder), self._start_chroma(folder), self._preload()]
         )
-        await _together(*(self._start_service(self.services[name]) for name in BEHIND))
+        await side_by_side(self._start_service(self.services[name]) for name in BEHIND)
         ports.check_public(host, port)
         await self._start_service(self.services["gateway"])
         self._keep_all()
@@ -231,27 +231,13 @@ class Stack:
         """It listens elsewhere after each start: the services are restarted to hear of it, the public one last."""
         assert self.broker is not None
         self.addresses.kafka = self.broker.bootstrap_servers
-        try:
-            await _together(*(self._restart(self.services[name]) for name in BEHIND))
-            await self._restart(self.services["gateway"])
-        except PlainError as error:
-            self._progress.notice(str(error))
-        else:
-            self._progress.notice("everything is ready again")
+        await side_by_side(self._restart(self.services[name]) for name in BEHIND)
+        await self._restart(self.services["gateway"])
+        self._progress.notice("everything is ready again")
 
     async def _restart(self, service: Service) -> None:
         await self._supervisor.restart(service)
         await service.becomes_ready(self._ready_within)
-
-
-async def _together(*works: Coroutine[Any, Any, None]) -> None:
-    """At the same time; the first error ends the others and is raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for work in works:
-                group.create_task(work)
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
 
 
 async def _each(works: Iterable[Coroutine[Any, Any, None]]) -> None:

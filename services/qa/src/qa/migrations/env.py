@@ -2,6 +2,7 @@
 
 import messaging.tables
 from chassis.migrating import run_env
+
 from qa import tables
 
 run_env([messaging.tables.metadata, tables.Table.metadata])
