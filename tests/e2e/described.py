@@ -16,8 +16,8 @@ SHORTEST_SECRET = 16
 FIELDS = {"field": "", "code": "", "detail": ""}
 
 ANYWHERE = frozenset(
-    {"request.malformed", "request.headers_too_large", "request.too_large", "route.not_found"}
-    | {"route.method_not_allowed", "cors.refused"}
+    {"request.malformed", "request.headers_too_large", "request.too_large", "request.too_slow"}
+    | {"route.not_found", "route.method_not_allowed", "cors.refused"}
 )
 """Problems that any address may answer with, before a route is found or asked."""
 

@@ -1,5 +1,6 @@
 """Every error is a problem: through the whole stack of an app, as a client sees it."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Literal
@@ -301,6 +302,20 @@ async def test_a_body_over_the_limit_is_refused_whether_announced_or_not(client:
 
     assert problem_in(announced).code == "request.too_large"
     assert problem_in(streamed).code == "request.too_large"
+
+
+async def test_a_body_that_drips_is_refused(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chassis.answering.BODY_SECONDS", 0.1)
+    monkeypatch.setattr("chassis.answering.DISCARD_SECONDS", 0.1)
+
+    async def drops() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+    answer = await client.post("/things", content=drops(), headers={"Content-Type": "application/json"})
+
+    assert (answer.status_code, problem_in(answer).code) == (408, "request.too_slow")
 
 
 async def test_unknown_origins_are_refused_with_a_problem_and_known_ones_see_errors(

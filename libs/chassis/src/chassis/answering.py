@@ -22,6 +22,9 @@ from chassis.validation import field_errors
 DISCARD_SECONDS = 10.0
 """So long a refused body is read and thrown away: clients that are still sending would see a reset, not the answer."""
 
+BODY_SECONDS = 30.0
+"""So long a bounded body may take, all of it: a mebibyte from the slowest of lines."""
+
 CLIENT_CLOSED = 499
 
 log = logging.getLogger(__name__)
@@ -70,6 +73,8 @@ def from_http(error: HTTPException) -> ProblemError:
         case 405:
             detail = "This address does not answer to that method."
             return ProblemError(405, "route.method_not_allowed", "Method not allowed", detail, headers)
+        case 408:
+            return ProblemError(408, "request.too_slow", "Too slow", "The body of the request came too slowly.")
         case 413:
             return too_large()
         case status:
@@ -93,7 +98,7 @@ def response_of(problem: ProblemError, request_id: str) -> Response:
 
 
 class Answering:
-    """Pure ASGI: bounds bodies, answers what was raised, and reads what is left of a body that was refused."""
+    """Pure ASGI: bounds bodies in size and time, answers what was raised, and reads the rest of a body it refused."""
 
     def __init__(
         self, app: ASGIApp, *, answers: Answers, max_body_bytes: int, unbounded: frozenset[tuple[str, str]]
@@ -134,6 +139,7 @@ class _Body:
         self._receive = receive
         self._limit = limit
         self._read = 0
+        self._until = asyncio.get_running_loop().time() + BODY_SECONDS
         self._waits_for_leave = b"expect" in headers
         self.complete = not self._announced and b"transfer-encoding" not in headers
 
@@ -142,13 +148,20 @@ class _Body:
             raise too_large()
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        message = await (self._receive() if self.complete or self._limit is None else self._in_time())
         if message["type"] == "http.disconnect" and not self.complete:
             self._state["client_gone"] = True
         self._note(message)
         if self._limit is not None and self._read > self._limit:
-            raise HTTPException(413)  # the one error that FastAPI lets through while it reads a body
+            raise HTTPException(413)  # the one kind of error that FastAPI lets through while it reads a body
         return message
+
+    async def _in_time(self) -> Message:
+        try:
+            async with asyncio.timeout_at(self._until):
+                return await self._receive()
+        except TimeoutError:
+            raise HTTPException(408) from None
 
     async def discard(self) -> None:
         """Read on until the end, for ten seconds at most."""
