@@ -16,12 +16,12 @@ def a_deletion() -> DocumentDeleted:
 
 
 def an_envelope() -> Envelope:
-    return Envelope.wrap(a_deletion(), event_id=uuid4(), source="/docqa/gateway", time=NOW)
+    return Envelope.wrap(a_deletion(), event_id=uuid4(), source="gateway", time=NOW)
 
 
 def test_a_fact_comes_back_as_it_was_said() -> None:
     fact = a_deletion()
-    envelope = Envelope.wrap(fact, event_id=uuid4(), source="/docqa/gateway", time=NOW, traceparent="00-1-2-01")
+    envelope = Envelope.wrap(fact, event_id=uuid4(), source="gateway", time=NOW, traceparent="00-1-2-01")
     again = Envelope.parse(envelope.to_bytes())
     assert again == envelope
     assert again.fact() == fact

@@ -229,7 +229,8 @@ class OperatorSettings(BaseSettings):
     """For services that an operator commands."""
 
     operator_token: StrongSecret | None = Field(
-        default=None, description="Secret of whoever operates docqa, for docqa reindex; without it nobody may."
+        default=None,
+        description="Secret of whoever operates docqa, for docqa reindex; without it nobody may. 32 characters or more.",
     )
 
 

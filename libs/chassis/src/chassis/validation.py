@@ -31,6 +31,8 @@ MAY_QUOTE = frozenset(
 PLAIN = {
     "extra_forbidden": "This field is not known.",
     "json_invalid": "This is not JSON.",
+    "model_attributes_type": "Send a JSON object, with Content-Type: application/json.",
+    "model_type": "Send a JSON object.",
     "missing": "This field is required.",
     "string_unicode": "This is not well-formed Unicode.",
     "uuid_parsing": "This is not a UUID.",

@@ -30,7 +30,17 @@ MAX_BODY_BYTES = 1024 * 1024
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-EXPOSED = [REQUEST_ID, "Retry-After", "WWW-Authenticate", "Content-Disposition", "Content-Range", "Accept-Ranges"]
+READ = [
+    *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", REQUEST_ID),
+    *("Range", "If-Range", "If-None-Match"),
+]
+"""Headers of requests that pages of other origins may send."""
+
+EXPOSED = [
+    *(REQUEST_ID, "Retry-After", "WWW-Authenticate"),
+    *("Content-Disposition", "Content-Range", "Accept-Ranges", "ETag"),
+]
+"""Headers of answers that they may read."""
 
 log = logging.getLogger(__name__)
 
@@ -148,8 +158,8 @@ def _cors(origins: Sequence[str]) -> list[Middleware]:
         Middleware(
             _Cors,
             allow_origins=list(origins),
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", REQUEST_ID],
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
+            allow_headers=READ,
             expose_headers=EXPOSED,
             max_age=3600,
         )

@@ -4,11 +4,29 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
 
 from contracts.fields import Request, Response, Utc, visible
 
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 128
+"""Characters of a password that is set."""
+
 Email = Annotated[str, Field(min_length=3, max_length=254, examples=["ada@example.org"])]
-Password = Annotated[SecretStr, Field(min_length=12, max_length=128)]
+
+
+def _password(password: SecretStr) -> SecretStr:
+    if len(password.get_secret_value()) < SHORTEST_PASSWORD:
+        raise PydanticCustomError("string_too_short", f"must have {SHORTEST_PASSWORD} characters or more")
+    if len(password.get_secret_value()) > LONGEST_PASSWORD:
+        raise PydanticCustomError("string_too_long", f"must have {LONGEST_PASSWORD} characters or fewer")
+    return password
+
+
+Password = Annotated[
+    SecretStr,
+    AfterValidator(_password),
+    Field(json_schema_extra={"minLength": SHORTEST_PASSWORD, "maxLength": LONGEST_PASSWORD}),
+]
 # What is compared and not set may be any length that is no attack: a wrong password is a wrong password.
 GivenPassword = Annotated[SecretStr, Field(min_length=1, max_length=1024)]
 

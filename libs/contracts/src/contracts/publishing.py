@@ -128,7 +128,7 @@ def _message(fact: type[Fact]) -> dict[str, Any]:
     return {
         "name": fact.type,
         "contentType": CONTENT_TYPE,
-        "headers": {"type": "object", "properties": {TYPE_HEADER: {"const": fact.type}}},
+        "headers": {"type": "object", "properties": _headers(fact)},
         "summary": (fact.__doc__ or "").splitlines()[0],
         "bindings": {"kafka": {"key": {"type": "string", "description": "the id that the fact is about"}}},
         "payload": {
@@ -149,6 +149,14 @@ def _message(fact: type[Fact]) -> dict[str, Any]:
     }
 
 
+def _headers(fact: type[Fact]) -> dict[str, Any]:
+    return {
+        TYPE_HEADER: {"const": fact.type},
+        "content-type": {"const": CONTENT_TYPE},
+        "traceparent": {"type": "string"},
+    }
+
+
 def _example(fact: type[Fact]) -> Envelope:
     values = {
         name: _VALUES.get(name, _ID)
@@ -159,7 +167,7 @@ def _example(fact: type[Fact]) -> Envelope:
     return Envelope.wrap(
         fact.model_validate(values),
         event_id=_ID,
-        source=f"/docqa/{said_by}",
+        source=said_by,
         time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     )
 

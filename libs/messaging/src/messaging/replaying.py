@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import structlog
 from chassis.database import Sessions, is_transient
+from chassis.failures import Failure
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -78,10 +79,11 @@ class Replayer:
             await self._handlings[letter.topic].replay(session, record)
 
     async def _still_dead(self, letter_id: int, error: Exception) -> None:
-        log.warning("a dead letter failed again", letter=letter_id, error=type(error).__name__)
+        detail = error.detail if isinstance(error, Failure) else type(error).__name__
+        log.warning("a dead letter failed again", letter=letter_id, error=detail)
         async with self._sessions.begin() as session:
             await session.execute(
                 update(DeadLetter)
                 .where(DeadLetter.id == letter_id)
-                .values(state="dead", replays=DeadLetter.replays + 1, detail=type(error).__name__)
+                .values(state="dead", replays=DeadLetter.replays + 1, detail=detail)
             )

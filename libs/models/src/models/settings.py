@@ -9,20 +9,20 @@ from pydantic_settings import BaseSettings
 PROVIDERS = ("openai", "google_genai")
 
 
-def _known_provider(value: str) -> str:
+def _checked(value: str, *, own: str) -> str:
     provider, colon, model = value.partition(":")
-    if provider not in PROVIDERS or not colon or not model.strip():
-        raise ValueError("must be openai:<model> or google_genai:<model>, or the name of a model of our own")
+    if value != own and (provider not in PROVIDERS or not colon or not model.strip()):
+        raise ValueError(f"must be {own}, openai:<model> or google_genai:<model>")
     return value
 
 
 def checked_embedding_model(value: str) -> str:
     """The name itself, if it is that of an embedding model; `ValueError` otherwise."""
-    return value if value == "local" else _known_provider(value)
+    return _checked(value, own="local")
 
 
 def _chat_model(value: str) -> str:
-    return value if value == "extractive" else _known_provider(value)
+    return _checked(value, own="extractive")
 
 
 class ModelSettings(BaseSettings):

@@ -145,7 +145,7 @@ def _described(settings: ModelSettings, model: str, dimension: int | None) -> tu
         )
         return model, describe(named).dimension
     except ValueError as error:
-        raise UnknownModel(model, str(error)) from error
+        raise UnknownModel(model, f"An embedding model {error}.") from error
     except Misconfigured as error:
         raise UnknownModel(model, _advice(model)) from error
 

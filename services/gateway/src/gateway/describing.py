@@ -83,7 +83,7 @@ FILES_FORM: dict[str, Any] = {
                         "files": {
                             "type": "array",
                             "minItems": 1,
-                            "items": {"type": "string", "contentMediaType": "application/octet-stream"},
+                            "items": {"type": "string", "format": "binary"},  # what makes a form show a file chooser
                         }
                     },
                 }

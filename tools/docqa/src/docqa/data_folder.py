@@ -22,6 +22,7 @@ class RunningStack:
     url: str
     services: dict[str, str]
     databases: dict[str, str]
+    kafka: str
     operator_token: str
 
     @classmethod

@@ -112,7 +112,7 @@ def reindex(
     embedder_url: Annotated[str | None, typer.Option(help="The embedder, where `docqa up` does not run it.")] = None,
     data: Data = Path(".docqa"),
 ) -> None:
-    """Drop the index and build it again, while the old one goes on answering."""
+    """Build the index anew beside the one that answers, then answer from the new one."""
     from rich.console import Console
 
     from docqa import reindexing
@@ -158,7 +158,7 @@ def replay_letters(
     reason: Annotated[str | None, typer.Option(help="Those of this reason only.")] = None,
     data: Data = Path(".docqa"),
 ) -> None:
-    """Have them handled again, each at most once."""
+    """Have them handled again. Each takes effect once at most; what fails again stays a dead letter."""
     from rich.console import Console
 
     from docqa import dead_letters

@@ -127,8 +127,8 @@ class Stack:
         host = environment.public_host(self._user)
         chosen = ports.free(len(environment.SERVICES), but=self._port)
         port = self._port or chosen.pop()
-        ports.check_public(host, port)
         self._folder = folder = DataFolder.open(self.data)
+        ports.check_public(host, port)
         self._addresses = environment.Addresses(
             ports={**dict(zip(BEHIND, chosen, strict=False)), "gateway": port},
             object_store=folder.objects.as_uri(),
@@ -144,12 +144,18 @@ class Stack:
         ports.check_public(host, port)
         await self._start_service(self.services["gateway"])
         self._keep_all()
-        folder.publish(
+        self._publish()
+
+    def _publish(self) -> None:
+        """Tell others on this machine where everything is."""
+        assert self._folder is not None
+        self._folder.publish(
             RunningStack(
                 pid=os.getpid(),
                 url=self.url,
                 services={name: service.url for name, service in self.services.items()},
                 databases=self.addresses.databases,
+                kafka=self.addresses.kafka,
                 operator_token=self.addresses.operator_token,
             )
         )
@@ -231,6 +237,7 @@ class Stack:
         """It listens elsewhere after each start: the services are restarted to hear of it, the public one last."""
         assert self.broker is not None
         self.addresses.kafka = self.broker.bootstrap_servers
+        self._publish()
         await side_by_side(self._restart(self.services[name]) for name in BEHIND)
         await self._restart(self.services["gateway"])
         self._progress.notice("everything is ready again")
