@@ -198,6 +198,11 @@ def _envelope(**changes: object) -> bytes:
     return json.dumps(body).encode()
 
 
+def _changed(**changes: object) -> bytes:
+    data = json.loads(_envelope())["data"]
+    return _envelope(data={**data, **changes})
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
@@ -212,8 +217,14 @@ def _envelope(**changes: object) -> bytes:
         (_envelope(data={}), "record.unreadable"),
         (_envelope(subject="somebody else"), "record.unreadable"),
         (_envelope(id="not an id"), "record.unreadable"),
+        (_changed(round=2**31), "record.unreadable"),
+        (_changed(version=2**31), "record.unreadable"),
+        (_changed(size_bytes=2**63), "record.unreadable"),
     ],
-    ids=["tombstone", "empty", "bytes", "array", "object", "deep", "5MB", "version", "fields", "subject", "id"],
+    ids=[
+        *("tombstone", "empty", "bytes", "array", "object", "deep", "5MB", "type", "fields", "subject", "id"),
+        *("round", "version", "size"),
+    ],
 )
 async def test_poison_is_put_aside_once(transactions: Transactions, value: bytes | None, reason: str) -> None:
     handling = a_handling(transactions)

@@ -1,7 +1,13 @@
+import itertools
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qa.citing import CitationChecker, cited_numbers
+
+NUMBER = r"\s{0,4}\d{1,4}\s{0,4}"
+CITATION = re.compile(rf"\[{NUMBER}(?:[-–,;]{NUMBER})*\]")
 
 
 def in_pieces(answer: str, sources: int, size: int) -> tuple[str, set[int]]:
@@ -26,6 +32,11 @@ def whole(answer: str, sources: int) -> tuple[str, set[int]]:
         ("Zero [0] is no source.", "Zero is no source.", set()),
         ("An array a[i] and [note] stay.", "An array a[i] and [note] stay.", set()),
         ("Unclosed [1", "Unclosed [1", set()),
+        ("Hidden [9[42]9].", "Hidden [9(42)9].", set()),
+        ("Hidden [[99]1].", "Hidden [(99)1].", set()),
+        ("Hidden [4 [99], 2].", "Hidden [4 (99), 2].", set()),
+        ("Within [9[2]9] it is one.", "Within [9[2]9] it is one.", {2}),
+        ("Before it [x] one [9].", "Before it [x] one.", set()),
         ("Ends with space ", "Ends with space ", set()),
         ("", "", set()),
     ],
@@ -36,13 +47,17 @@ def test_a_citation_stays_only_if_it_names_a_source(answer: str, passed: str, ci
 
 @given(
     st.lists(
-        st.sampled_from(["word ", "[1]", "[2, 7]", " [9]", "[", "]", "[12", "\n", "[1-3]", "[a]", "  ", "é", "7"]),
+        st.sampled_from(
+            ["word ", "[1]", "[2, 7]", " [9]", "[", "]", "[12", "\n", "[1-3]", "[a]", "  ", "é", "7", "[99]", ",", "-"]
+        ),
         max_size=12,
     ).map("".join),
     st.integers(1, 5),
 )
-def test_however_the_answer_is_cut_the_same_text_passes(answer: str, size: int) -> None:
-    assert in_pieces(answer, 3, size) == whole(answer, 3)
+def test_however_the_answer_is_cut_the_same_text_passes_and_it_cites_sources_alone(answer: str, size: int) -> None:
+    passed, cited = in_pieces(answer, 3, size)
+    assert (passed, cited) == whole(answer, 3)
+    assert set(itertools.chain(*map(cited_numbers, CITATION.findall(passed)))) == cited <= {1, 2, 3}
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])

@@ -8,12 +8,30 @@ A field may be added with a default; anything else that an old reader would noti
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from contracts.topics import DOCUMENTS, INDEXES, USERS, Topic
 
-Count = Annotated[int, Field(ge=0)]
-Version = Annotated[int, Field(ge=1)]
+LARGEST = 2**31 - 1
+LARGEST_SIZE = 2**63 - 1
+MOST_CHUNKS = 10_000_000
+
+
+def _at_most(most: int) -> AfterValidator:
+    """Larger numbers fit no column, and nothing of ours has ever said one: that is no part of a published schema."""
+
+    def check(value: int) -> int:
+        if value > most:
+            raise ValueError(f"must not be larger than {most}")
+        return value
+
+    return AfterValidator(check)
+
+
+Count = Annotated[int, Field(ge=0), _at_most(LARGEST)]
+Size = Annotated[int, Field(ge=0), _at_most(LARGEST_SIZE)]
+Chunks = Annotated[int, Field(ge=0), _at_most(MOST_CHUNKS)]
+Version = Annotated[int, Field(ge=1), _at_most(LARGEST)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Stage = Literal["ingest", "embedder", "qa"]
 Store = Literal["gateway", "ingest", "embedder", "qa"]
@@ -63,7 +81,7 @@ class DocumentUploaded(DocumentFact):
     type: ClassVar[str] = "document.uploaded.v1"
 
     media_type: str
-    size_bytes: Count
+    size_bytes: Size
     sha256: Sha256
 
 
@@ -79,7 +97,7 @@ class DocumentChunked(DocumentFact):
 
     type: ClassVar[str] = "document.chunked.v1"
 
-    chunk_count: Count
+    chunk_count: Chunks
     pages: Count | None
     chunks_sha256: Sha256
 
@@ -90,8 +108,8 @@ class DocumentEmbeddingProgressed(DocumentFact):
     type: ClassVar[str] = "document.embedding_progressed.v1"
     can_wait: ClassVar[bool] = True
 
-    embedded_count: Count
-    chunk_count: Count
+    embedded_count: Chunks
+    chunk_count: Chunks
 
 
 class DocumentEmbedded(DocumentFact):
@@ -99,7 +117,7 @@ class DocumentEmbedded(DocumentFact):
 
     type: ClassVar[str] = "document.embedded.v1"
 
-    chunk_count: Count
+    chunk_count: Chunks
     pages: Count | None
     chunks_sha256: Sha256
     indexes: tuple[str, ...]
@@ -111,7 +129,7 @@ class DocumentReady(DocumentFact):
     type: ClassVar[str] = "document.ready.v1"
     kept: ClassVar[bool] = True
 
-    chunk_count: Count
+    chunk_count: Chunks
     pages: Count | None
 
 
@@ -188,10 +206,10 @@ class IndexActivated(Fact):
     kept: ClassVar[bool] = True
 
     index_id: str
-    generation: Annotated[int, Field(ge=1)]
+    generation: Version
     model: str
-    dimension: Annotated[int, Field(ge=1)]
-    shards: Annotated[int, Field(ge=1)]
+    dimension: Annotated[int, Field(ge=1), _at_most(LARGEST)]
+    shards: Annotated[int, Field(ge=1), _at_most(LARGEST)]
 
     @property
     def subject(self) -> str:

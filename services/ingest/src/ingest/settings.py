@@ -31,7 +31,7 @@ class IngestSettings(ObjectStoreSettings, ServiceSettings):
     # The longest manuals that people upload have 5,000 pages; pdfium reads them in 16 s.
     max_pages: int = Field(default=5000, ge=1, description="Pages of a PDF.")
     # More than a text file of 50 MB can hold, so that only a PDF can pass it.
-    max_characters: int = Field(default=60_000_000, ge=1, description="Characters of a document.")
+    max_characters: int = Field(default=60_000_000, ge=1, le=500_000_000, description="Characters of a document.")
     # The worst honest files that we know, 50 MB of short lines or of text without any breaks, take 20 s.
     cpu_seconds: int = Field(default=60, ge=1, description="Processor time for reading a document.")
     wall_seconds: int = Field(default=180, ge=1, description="Time for reading a document.")

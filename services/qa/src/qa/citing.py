@@ -15,6 +15,9 @@ _CITATION = re.compile(rf"\[{_NUMBER}(?:{_MORE}{_NUMBER}){{0,{_MOST - 1}}}\]")
 # What may still become a citation: white space (which goes with a removed one), then the beginning of a bracket.
 _UNDECIDED = re.compile(rf"[ \t]*(?:\[(?:{_NUMBER}{_MORE}){{0,{_MOST - 1}}}\s{{0,4}}(?:\d{{1,4}}\s{{0,4}})?)?\Z")
 _SPACED_CITATION = re.compile(r"(?P<space>[ \t]*)(?P<citation>" + _CITATION.pattern + ")")
+# A bracket that has begun, and may still become a citation if what stands in it is taken away.
+_OPEN = re.compile(r"\[[\d\s,;–-]*\Z")
+_CLOSED = re.compile(r"[^\[\d\s,;–-][\d\s,;–-]*\Z")
 _NUMBER_OR_RANGE = re.compile(r"(\d{1,4})(?:\s*[-–]\s*(\d{1,4}))?")
 
 
@@ -24,6 +27,7 @@ class CitationChecker:
     def __init__(self, sources: int) -> None:
         self._sources = sources
         self._held = ""
+        self._open = False
         self.cited: set[int] = set()
 
     def feed(self, piece: str) -> str:
@@ -40,13 +44,27 @@ class CitationChecker:
         return self._checked(rest)
 
     def _checked(self, text: str) -> str:
-        return _SPACED_CITATION.sub(self._keep_known, text)
+        passed, at = list[str](), 0
+        for match in _SPACED_CITATION.finditer(text):
+            passed.append(self._passed(text[at : match.start()]))
+            passed.append(self._passed(self._known(match)))
+            at = match.end()
+        return "".join([*passed, self._passed(text[at:])])
 
-    def _keep_known(self, match: re.Match[str]) -> str:
+    def _passed(self, text: str) -> str:
+        """The same text, once it is noted whether it leaves a bracket open."""
+        if _OPEN.search(text):
+            self._open = True
+        elif _CLOSED.search(text):
+            self._open = False
+        return text
+
+    def _known(self, match: re.Match[str]) -> str:
+        """What remains of a citation. Within a bracket that is something: what is around it would make another one."""
         numbers = cited_numbers(match["citation"])
         known = [number for number in numbers if 1 <= number <= self._sources]
         if not known:
-            return ""
+            return f"{match['space']}({match['citation'][1:-1]})" if self._open else ""
         self.cited.update(known)
         if len(known) == len(numbers):
             return match[0]
