@@ -66,12 +66,24 @@ class Passwords:
         self._threads = threads
         self._most_waiting = waiting
         self._waiting = 0
+        self._signing_up = 0
+        self._one_signs_up = asyncio.Semaphore(1)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="passwords", initializer=_let_others_first)
         self._nobody = self._hasher.hash(_NOBODY)
 
     async def hash(self, password: str) -> str:
-        """A new hash of the password. Raises `HashingBusy`."""
-        return await self._in_thread(lambda: self._hasher.hash(_composed(password)))
+        """A new hash of the password. Raises `HashingBusy`.
+
+        One at a time: however many sign up, whoever logs in waits for one of them.
+        """
+        if self._signing_up >= self._most_waiting:
+            raise HashingBusy(self._signing_up, threads=1)
+        self._signing_up += 1
+        try:
+            async with self._one_signs_up:
+                return await self._in_thread(lambda: self._hasher.hash(_composed(password)))
+        finally:
+            self._signing_up -= 1
 
     async def compare(self, password: str, kept: str | None) -> Comparison:
         """Compare with what is kept; None, for somebody unknown, takes as long and is wrong. Raises `HashingBusy`."""
