@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from embedder.together import Together
+from chassis.together import Together
 
 
 class Well:

@@ -4,8 +4,9 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -129,6 +130,55 @@ async def test_it_begins_with_everything_and_follows_what_changes(gateway: Gatew
 
     assert ready.name == "document"
     assert ready.data == await ada.document(second)
+
+
+async def test_streams_that_are_as_far_read_together(
+    gateway: Gateway, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, reads = gateway.app.state.parts.stream, 0
+    driver = stream._transactions.driver
+
+    def counted() -> Any:
+        nonlocal reads
+        reads += 1
+        return driver()
+
+    async with running(gateway) as address, AsyncExitStack() as opened:
+        readers = [await opened.enter_async_context(following(address, ada)) for _ in range(10)]
+        await ada.has_uploaded("a.txt", b"a")
+        for reader in readers:
+            await reader.next()
+        monkeypatch.setattr(stream, "_transactions", SimpleNamespace(driver=counted))
+        document = await ada.has_uploaded("b.txt", b"b")
+        told = [(await reader.next()).data["id"] for reader in readers]
+
+    assert told == [str(document)] * 10
+    assert 1 <= reads <= 5
+
+
+async def eventually_nobody_watches(gateway: Gateway, owner: UUID) -> None:
+    async with asyncio.timeout(10):
+        while gateway.app.state.parts.stream._changes.watching(owner):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+
+
+async def test_an_account_has_so_many_streams_and_no_more(
+    gateway: Gateway, ada: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.streaming.MOST_STREAMS", 1)
+    await ada.has_uploaded()
+    async with running(gateway) as address:
+        async with following(address, ada) as reader:
+            await reader.next()
+            refused = await ada.http.get("/api/docs/events")
+            async with following(address, bob):
+                pass
+        await eventually_nobody_watches(gateway, ada.id)
+        async with following(address, ada) as reader:
+            await reader.next()
+
+    assert (refused.status_code, refused.json()["code"]) == (429, "quota.streams")
+    assert refused.headers["retry-after"]
 
 
 async def test_documents_that_move_on_together_are_told_of_one_by_one(gateway: Gateway, ada: Person) -> None:

@@ -6,12 +6,12 @@ from hashlib import sha256
 
 from chassis.failures import Transient
 from chassis.objects import ObjectMissing, ObjectStore
+from chassis.together import Together
 from contracts.chunks_file import Chunk, ChunksHeader, parse_chunks, parse_header
 from contracts.objects import chunks_key
 from pydantic import ValidationError
 
 from embedder.repository import Run
-from embedder.together import Together
 
 MISSING = "processing.chunks_missing"
 CHANGED = "processing.chunks_changed"

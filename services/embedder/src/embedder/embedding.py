@@ -7,6 +7,7 @@ import numpy as np
 import structlog
 from chassis.failures import Failure, Transient
 from chassis.side_by_side import side_by_side
+from chassis.together import Together
 from chassis.transactions import Transactions
 from contracts.chunks_file import Chunk
 from contracts.facts import DocumentEmbedded, DocumentEmbeddingProgressed
@@ -25,7 +26,6 @@ from embedder.models_in_use import ModelsInUse
 from embedder.orders import rebuild_job
 from embedder.repository import Advance, Embedded, Piece, Run, Target
 from embedder.shards import Shards
-from embedder.together import Together
 
 INDEX_CHANGED = "index.changed"
 NO_INDEX = "index.unavailable"

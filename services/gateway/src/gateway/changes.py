@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from uuid import UUID
 
 import structlog
@@ -37,11 +38,13 @@ class OwnerState:
 class Watch:
     """What one stream knows of its owner; `changed` is set when there is something new.
 
-    `ahead` says that a step was taken that `state` does not know of.
+    `ahead` says that a step was taken that `state` does not know of, and `news` which notification said so: those who
+    read after the same one may read together.
     """
 
     state: OwnerState
     ahead: bool = True  # something may have come between the reading of `state` and this
+    news: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -52,6 +55,7 @@ class Changes:
         self._transactions = transactions
         self._watches: defaultdict[UUID, set[Watch]] = defaultdict(set)
         self._missed = asyncio.Event()
+        self._news = count(1)
         listener.on(STREAM_CHANNEL, self._heard)
 
     async def read(self, owner: UUID) -> OwnerState:
@@ -74,6 +78,10 @@ class Changes:
             self._watches[owner].discard(watch)
             if not self._watches[owner]:
                 del self._watches[owner]
+
+    def watching(self, owner: UUID) -> int:
+        """How many streams of the owner are open here."""
+        return len(self._watches.get(owner, ()))
 
     async def run(self) -> None:
         """Look until cancelled: every second, and at once when notifications may have been missed."""
@@ -106,6 +114,7 @@ class Changes:
         if payload is None:
             self._missed.set()
             return
+        news = next(self._news)
         for watch in self._watches.get(UUID(payload), ()):
-            watch.ahead = True
+            watch.ahead, watch.news = True, news
             watch.changed.set()

@@ -111,7 +111,8 @@ async def list_documents(
         200: {
             "description": "Events `document` (a Document) and `gone` (`{id}`); at its end `error` (a Problem).",
             "content": {STREAM_TYPE: {"schema": {"type": "string"}}},
-        }
+        },
+        **problems(429),
     },
     summary="Follow all documents as they change",
 )
@@ -119,6 +120,7 @@ async def follow(
     request: Request, caller: CallerDep, parts: PartsDep, last_event_id: Annotated[str | None, Header()] = None
 ) -> Response:
     """Begins with everything as it stands, or after `Last-Event-ID`. Events repeat state and may repeat."""
+    parts.stream.admit(caller.user_id)
     events = parts.stream(
         caller,
         renew=lambda: open_caller(request),

@@ -93,6 +93,15 @@ class IdempotencyRunning(Exception):
         self.key = key
 
 
+class TooManyStreams(Exception):
+    """The owner follows their documents on as many streams as one may."""
+
+    headers: Mapping[str, str] = {"Retry-After": "30"}
+
+    def __init__(self) -> None:
+        super().__init__("So many streams of this account are open that no other one is begun.")
+
+
 class _RejectedProblem(Problem):
     rejected: list[RejectedFile]
 
@@ -176,6 +185,7 @@ ERRORS: Mapping[type[Exception], ErrorEntry] = {
     UploadTooSlow: ErrorEntry(408, "upload.too_slow", "Upload too slow"),
     UnsupportedBody: ErrorEntry(415, "upload.unsupported_body", "Unsupported body"),
     IdempotencyRunning: ErrorEntry(409, "idempotency.running", "Still running"),
+    TooManyStreams: ErrorEntry(429, "quota.streams", "Too many streams"),
     UnsatisfiableRange: ErrorEntry(416, "range.unsatisfiable", "Range not satisfiable"),
     # The object store is away, full, or not as it should be: the call was not carried out.
     Failure: ErrorEntry(503, "service.unavailable", "Service unavailable"),

@@ -12,15 +12,18 @@ import asyncpg
 from chassis.database import is_transient
 from chassis.identity import Caller, token_expired, token_invalid
 from chassis.problems import ProblemError, unavailable
+from chassis.together import Together
 from chassis.transactions import Transactions
 from contracts.documents import Gone
 
 from gateway.changes import Changes, OwnerState, Watch
 from gateway.documents import show
+from gateway.errors import TooManyStreams
 from gateway.owners import AccountClosed
 from gateway.tables import DOCUMENT_COLUMNS, DocumentRow
 
 BATCH = 100
+MOST_STREAMS = 100  # of an owner, at one gateway: more than people have windows and machines
 HEARTBEAT = b": \n\n"
 
 _ID = re.compile(r"([0-9a-f]{8})-(\d{1,18})", re.ASCII)
@@ -76,6 +79,12 @@ class Stream:
         self._changes = changes
         self._heartbeat = heartbeat
         self._stopping = stopping
+        self._reading: Together[tuple[UUID, int, int, int], Sequence[asyncpg.Record]] = Together()
+
+    def admit(self, owner: UUID) -> None:
+        """Raises `TooManyStreams`: what is told to each of them is taken from what others wait for."""
+        if self._changes.watching(owner) >= MOST_STREAMS:
+            raise TooManyStreams
 
     async def __call__(
         self, caller: Caller, *, renew: Renew, last_event_id: str | None, request_id: str
@@ -107,7 +116,7 @@ class Stream:
                     yield HEARTBEAT  # the wait for it was cut short
                 if watch.ahead or watch.state.counter > position:
                     watch.ahead = False
-                    position, sent = await self._next(owner, position, start.gone_after, watch.state)
+                    position, sent = await self._next(owner, position, start.gone_after, watch)
                     for piece in sent:
                         yield piece
                 elif not await self._wait(watch, until=caller.expires_at):
@@ -126,12 +135,15 @@ class Stream:
         watch.changed.clear()
         return changed or left < self._heartbeat
 
-    async def _next(
-        self, owner: UUID, position: int, gone_after: int, state: OwnerState
-    ) -> tuple[int, Sequence[bytes]]:
-        """Up to a hundred events, and where they end."""
-        async with self._transactions.driver() as driver:
-            rows = await driver.fetch(_STEPS, owner, position, max(position, gone_after), BATCH)
+    async def _next(self, owner: UUID, position: int, gone_after: int, watch: Watch) -> tuple[int, Sequence[bytes]]:
+        """Up to a hundred events, and where they end. Streams that are as far and have heard the same read together."""
+        state, gone_after = watch.state, max(position, gone_after)
+
+        async def read() -> Sequence[asyncpg.Record]:
+            async with self._transactions.driver() as driver:
+                return await driver.fetch(_STEPS, owner, position, gone_after, BATCH)
+
+        rows = await self._reading.get((owner, position, gone_after, watch.news), read)
         sent = [_told(row, f"{state.tag}-{row['step']}") for row in rows]
         if len(rows) == BATCH:
             return rows[-1]["step"], sent
