@@ -19,6 +19,7 @@ from chassis.web import create_app
 from fastapi import APIRouter
 from pydantic import BaseModel
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError
 
 CANARY = "canary-zq81"
@@ -163,15 +164,20 @@ def raised_by_unicode() -> Exception:
     raise AssertionError
 
 
+def raised_by_the_driver_within_sqlalchemy() -> Exception:
+    return AsyncAdapt_asyncpg_dbapi.Error(f"invalid input for query argument $1: '{CANARY}'")
+
+
 @pytest.mark.parametrize(
     "error",
     [
         raised_by_pydantic(),
         raised_by_unicode(),
+        raised_by_the_driver_within_sqlalchemy(),
         KeyError(CANARY),
         DBAPIError(f"INSERT {CANARY}", {"name": CANARY}, Exception(f"Key (email)=({CANARY}) already exists")),
     ],
-    ids=["pydantic", "unicode", "key", "database"],
+    ids=["pydantic", "unicode", "driver", "key", "database"],
 )
 def test_errors_that_quote_what_they_were_given_are_told_by_kind(
     lines: Callable[[], list[dict[str, Any]]], error: Exception

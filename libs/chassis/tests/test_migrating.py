@@ -230,6 +230,19 @@ async def test_the_migrate_command_upgrades_or_says_what_it_needs(
     assert ended.value.code == 2
     assert "DOCQA_SHOP_DATABASE_URL is missing" in capsys.readouterr().err
 
+    for wrong, status, told in (
+        ("postgresql://role@host/shop", 2, "must begin with postgresql+asyncpg://"),
+        ("postgresql+asyncpg://role@127.0.0.1:1/shop", 3, "shop was not migrated: ConnectionRefusedError"),
+        (url.replace("@/", "@/nowhere_", 1) if "@/" in url else f"{url}_nowhere", 3, "does not exist"),
+    ):
+        monkeypatch.setenv("DOCQA_SHOP_DATABASE_URL", wrong)
+        with pytest.raises(SystemExit) as ended:
+            await asyncio.to_thread(main, "shop")
+        assert ended.value.code == status
+        said = capsys.readouterr().err
+        assert told in said
+        assert "Traceback" not in said
+
     monkeypatch.setenv("DOCQA_SHOP_DATABASE_URL", url)
     await asyncio.to_thread(main, "shop")
 

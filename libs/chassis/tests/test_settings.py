@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar
 import pytest
 from chassis.settings import (
     ChromaSettings,
-    CommaSeparated,
     ObjectStoreSettings,
+    Origins,
     PerService,
     ServiceSettings,
     StrongSecret,
@@ -23,7 +23,7 @@ class QaLike(ServiceSettings, ObjectStoreSettings, ChromaSettings):
     service: ClassVar[str] = "qa"
 
     top_k: int = Field(default=8, ge=1, le=50)
-    origins: CommaSeparated = Field(default=(), validation_alias="DOCQA_CORS_ORIGINS")
+    origins: Origins = Field(default=(), validation_alias="DOCQA_CORS_ORIGINS")
     signing_secret: StrongSecret | None = None
     tag: Annotated[str | None, PerService()] = None
 

@@ -6,6 +6,7 @@ from contextlib import aclosing
 import pytest
 from chassis.failures import Failure, Misconfigured, Permanent, Transient
 from models.chat import ChatModel, Delta, Message, Usage, open_chat
+from models.failures import out_of_time
 from models.settings import ModelSettings
 
 from libs.models.tests.providers import Remote
@@ -38,6 +39,12 @@ async def test_an_answer_comes_in_pieces_and_then_what_it_cost(remote: Remote) -
     assert pieces[-1] == Usage(11, 7)
     assert len(pieces) == 5
     assert "".join(piece.text for piece in pieces[:-1] if isinstance(piece, Delta)) == "It was lit in 1887 [1]."
+
+
+async def test_what_no_store_takes_is_replaced(remote: Remote) -> None:
+    remote.stub.chat.usual = Behaviour(answer="Lit\x00in \ud800 1887 [1].")
+    text, _ = await ask(open_chat(remote.settings()))
+    assert text == "Lit in \ufffd 1887 [1]."
 
 
 async def test_the_whole_conversation_is_sent_and_nothing_in_it_is_a_template(remote: Remote) -> None:
@@ -139,6 +146,11 @@ async def test_the_time_limit_of_an_answer_counts_from_the_question(remote: Remo
     asked = await asyncio.gather(*(ask(model) for _ in range(5)), return_exceptions=True)
     assert asyncio.get_running_loop().time() - began < 3
     assert {getattr(failure, "code", failure) for failure in asked} == {"provider.timeout"}
+    assert {getattr(failure, "detail", failure) for failure in asked} <= {told(0.6), told(1)}
+
+
+def told(seconds: float) -> str:
+    return out_of_time(seconds).detail
 
 
 async def test_calls_beyond_the_limit_wait(remote: Remote) -> None:

@@ -53,7 +53,7 @@ def test_the_order_in_which_a_filter_is_named_does_not_matter() -> None:
     "cursor",
     ["x", "!!!", "é", "a" * 5000, forged(), forged("a", "b"), forged("a", 1, "c"), forged("a", "b", "no-uuid"),
      forged("a", "b\x00", str(SOME_ID)), forged("a", "b\ud800", str(SOME_ID)), urlsafe_b64encode(b"{}").decode(),
-     urlsafe_b64encode(b"\xff\xfe").decode()],
+     urlsafe_b64encode(b"\xff\xfe").decode(), urlsafe_b64encode(b"[" * 1400).decode()],
 )  # fmt: skip
 def test_a_forged_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(ProblemError) as refused:

@@ -22,13 +22,31 @@ async def test_a_download_is_what_was_uploaded(ada: Person, document: UUID) -> N
     answer = await ada.http.get(f"/api/docs/{document}/raw")
 
     assert (answer.status_code, answer.content) == (200, CONTENT)
-    assert answer.headers["content-type"] == "text/plain"
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.headers["content-length"] == str(len(CONTENT))
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["accept-ranges"] == "bytes"
     assert answer.headers["content-disposition"] == (
         'attachment; filename="Gr__e \\"1\\".txt"; filename*=UTF-8\'\'Gr%C3%B6%C3%9Fe%20%221%22.txt'
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("Überstunden — ja".encode(), "text/markdown; charset=utf-8"),
+        ("Überstunden — ja".encode("cp1252"), "text/markdown"),
+        ("Überstunden — ja".encode("utf-16"), "text/markdown"),
+        (b"\xc3\x9c" * 5000, "text/markdown; charset=utf-8"),
+    ],
+    ids=["utf-8", "windows-1252", "utf-16", "utf-8 that is cut within a character"],
+)
+async def test_of_a_text_in_utf8_that_is_said(ada: Person, content: bytes, kind: str) -> None:
+    document = await ada.has_uploaded("a.md", content)
+
+    part = await ada.http.get(f"/api/docs/{document}/raw", headers={"Range": "bytes=1-3"})
+
+    assert part.headers["content-type"] == kind
 
 
 @pytest.mark.parametrize(

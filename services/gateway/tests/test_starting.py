@@ -38,6 +38,9 @@ ENVIRONMENT = {
 }
 
 
+WRONG_ORIGINS = ["a.example", "https://a.example/", "https://a.example https://b.example", "https://A.example", "null"]
+
+
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """`environment(NAME="value")`: the usual settings, and these."""
@@ -47,6 +50,18 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             monkeypatch.setenv(name, value)
 
     return told
+
+
+@pytest.mark.parametrize("origins", WRONG_ORIGINS)
+def test_an_origin_that_no_browser_sends_is_refused(
+    environment: Callable[..., None], capsys: pytest.CaptureFixture[str], origins: str
+) -> None:
+    environment(DOCQA_CORS_ORIGINS=origins)
+
+    with pytest.raises(SystemExit):
+        load(GatewaySettings)
+
+    assert "origin" in capsys.readouterr().err
 
 
 def test_settings_come_from_the_environment(environment: Callable[..., None]) -> None:

@@ -1,6 +1,7 @@
+from chassis.storable import storable
 from hypothesis import given
 from hypothesis import strategies as st
-from ingest.cleaning import storable, tidy_page
+from ingest.cleaning import tidy_page
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
 

@@ -156,7 +156,7 @@ def explain(error: BaseException) -> str:
         return f"{kind}: {', '.join(sorted({mistake['type'] for mistake in error.errors(include_input=False)}))}"
     if isinstance(error, DBAPIError):
         return f"{kind}: {type(error.orig).__name__} {getattr(error.orig, 'sqlstate', '') or ''}".rstrip()
-    if type(error).__module__.startswith("asyncpg") or isinstance(error, UnicodeError | KeyError):
+    if "asyncpg" in type(error).__module__ or isinstance(error, UnicodeError | KeyError):
         return kind
     return f"{kind}: {error}" if str(error) else kind
 

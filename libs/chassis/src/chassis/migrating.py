@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
 from alembic import command, context
@@ -18,12 +18,18 @@ from alembic.operations import Operations
 from alembic.runtime.environment import NameFilterParentNames, NameFilterType
 from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from chassis.database import is_transient, sqlstate
 from chassis.schema import FLOOR
+from chassis.settings import SCHEME
 
 UPGRADE_LOCK = 0x646F637161  # "docqa": replicas that start together migrate one after another
+
+TURNED_AWAY = ("28", "3D")
+"""States with which PostgreSQL lets nobody in: a wrong password, a database that is not there."""
 
 _one_at_a_time: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 """Alembic keeps what it is doing in module globals: two migrations of one process would mix them up."""
@@ -86,9 +92,21 @@ def main(service: str) -> None:
     name = _variable(service)
     url = os.environ.get(name)
     if not url:
-        sys.stderr.write(f"{name} is missing: which database is to be migrated?\n")
-        raise SystemExit(2)
-    asyncio.run(upgrade(service, url))
+        _end(f"{name} is missing: which database is to be migrated?", status=2)
+    if not url.startswith(SCHEME):
+        _end(f"{name} must begin with {SCHEME}", status=2)
+    try:
+        asyncio.run(upgrade(service, url))
+    except Exception as error:
+        if not is_transient(error) and not sqlstate(error).startswith(TURNED_AWAY):
+            raise
+        cause = error.__cause__ if isinstance(error, DBAPIError) else error
+        _end(f"{service} was not migrated: {type(cause).__name__}: {cause}", status=3)
+
+
+def _end(reason: str, *, status: int) -> NoReturn:
+    sys.stderr.write(f"{reason}\n")
+    raise SystemExit(status)
 
 
 def _migrate(connection: Connection, targets: list[MetaData]) -> None:

@@ -9,6 +9,7 @@ Three kinds of names:
 
 import difflib
 import os
+import re
 import ssl
 import sys
 from collections.abc import Iterator, Mapping
@@ -81,7 +82,7 @@ def split_commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]*[a-z0-9\]]", re.ASCII)
 
 
 def _strong(value: SecretStr) -> SecretStr:
@@ -95,9 +96,13 @@ StrongSecret = Annotated[SecretStr, AfterValidator(_strong)]
 """A secret that signs or encrypts."""
 
 
+SCHEME = "postgresql+asyncpg://"
+"""Of every database's address."""
+
+
 def _asyncpg_url(value: str) -> str:
-    if not value.startswith("postgresql+asyncpg://"):
-        raise ValueError("must begin with postgresql+asyncpg://")
+    if not value.startswith(SCHEME):
+        raise ValueError(f"must begin with {SCHEME}")
     return value
 
 
@@ -105,6 +110,12 @@ def _http_url(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         raise ValueError("must begin with http:// or https://")
     return value.rstrip("/")
+
+
+def _origin(value: str) -> str:
+    if value != "*" and not _ORIGIN.fullmatch(value):
+        raise ValueError("each must be an origin as browsers send it, https://console.example or http://localhost:5173")
+    return value
 
 
 def _certificates(value: Path) -> Path:
@@ -117,6 +128,7 @@ def _certificates(value: Path) -> Path:
 
 DatabaseUrl = Annotated[str, AfterValidator(_asyncpg_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(split_commas)]
 CertificatesFile = Annotated[Path, AfterValidator(_certificates)]
 
 KafkaSecurity = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
@@ -230,7 +242,7 @@ class OperatorSettings(BaseSettings):
 
     operator_token: StrongSecret | None = Field(
         default=None,
-        description="Secret of whoever operates docqa, for docqa reindex; without it nobody may. 32 characters or more.",
+        description="Secret of 32 characters or more of whoever operates docqa, for docqa reindex; else nobody may.",
     )
 
 

@@ -77,13 +77,15 @@ class Caller:
 
     async def within(self, step: Awaitable[T], patience: Patience | None = None) -> T:
         """One step of a call, within the time limit, or what is left of `patience` if that is less."""
-        seconds = self._time_limit if patience is None else min(self._time_limit, patience.left)
+        seconds = whole = self._time_limit
+        if patience is not None and patience.left < seconds:
+            seconds, whole = patience.left, patience.seconds
         try:
             async with asyncio.timeout(seconds) as limit:
                 return await step
         except TimeoutError as error:
             if limit.expired():
-                raise out_of_time(seconds) from error
+                raise out_of_time(whole) from error
             raise
 
     def failure(self, error: Exception) -> Failure:

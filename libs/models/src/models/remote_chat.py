@@ -5,6 +5,7 @@ from contextlib import aclosing
 
 from chassis.failures import Permanent, Transient
 from chassis.metrics import PROVIDER_TOKENS
+from chassis.storable import storable
 
 from models.calling import Caller, Patience, pause_before_retry
 from models.calls import ChatCalls, Piece
@@ -76,7 +77,7 @@ class RemoteChat:
             async for piece in pieces:
                 answer.take(piece)
                 if piece.text:
-                    yield Delta(piece.text)
+                    yield Delta(storable(piece.text))
             answer.check()
         if usage := answer.usage:
             PROVIDER_TOKENS.labels(self._provider, "chat", "input").inc(usage.input_tokens)

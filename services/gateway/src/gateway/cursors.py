@@ -58,7 +58,7 @@ def read(query: Query, cursor: str) -> Place:
         digest, key, last = _parts(cursor)
         place = Place(key=key if query.by_name else _aware(key), id=UUID(last))
         key.encode()  # a lone surrogate is nothing that a database compares
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _refused("This is no cursor of this list.") from None
     if "\x00" in key:
         raise _refused("This is no cursor of this list.")

@@ -53,7 +53,7 @@ def _is_text(head: bytes) -> bool:
         return True
     controls = len(head) - len(head.translate(None, _CONTROLS))
     # A stray control character does not make a text a program; one in ten of random bytes is one.
-    return controls <= len(head) * (0.05 if _is_utf8(head) else 0.01)
+    return controls <= len(head) * (0.05 if is_utf8(head) else 0.01)
 
 
 def _is_other(head: bytes) -> bool:
@@ -69,7 +69,8 @@ def _looks_wide(head: bytes) -> bool:
     return half >= 4 and max(even, odd) > 0.7 * half and min(even, odd) < 0.05 * half
 
 
-def _is_utf8(head: bytes) -> bool:
+def is_utf8(head: bytes) -> bool:
+    """Whether a text that begins so is UTF-8, as far as can be seen from here."""
     try:
         head.decode("utf-8")
     except UnicodeDecodeError as error:

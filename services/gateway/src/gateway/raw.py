@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from gateway.documents import find_readable
 from gateway.errors import DocumentNotFound, LinkNotFound
+from gateway.filetypes import HEAD_BYTES, is_utf8
 from gateway.ranges import Span, span_of
 from gateway.tables import NOT_DELETING, DocumentRow, OwnerRow, RawLinkRow
 
@@ -85,13 +86,23 @@ class ReadRaw:
             return Bytes(304, headers, None)
         fits = wanted.if_range is None or wanted.if_range.strip() == tag
         span = span_of(wanted.range if fits else None, row.size_bytes)
-        headers["Content-Type"] = row.media_type
+        headers["Content-Type"] = await self._type_of(row)
         headers["Content-Disposition"] = _disposition(disposition, row.filename)
         if span is not None:
             headers["Content-Range"] = span.content_range
         whole = span or Span(start=0, end=row.size_bytes, size=row.size_bytes)
         headers["Content-Length"] = str(whole.length)
         return Bytes(200 if span is None else 206, headers, await self._pieces(row, whole))
+
+    async def _type_of(self, row: DocumentRow) -> str:
+        """Of UTF-8 it is said: a browser would take any text without a mark for Windows-1252."""
+        if not row.media_type.startswith("text/"):
+            return row.media_type
+        try:
+            head = await self._store.read(raw_key(row.owner_id, row.id), 0, HEAD_BYTES)
+        except ObjectMissing:
+            raise DocumentNotFound(row.id) from None
+        return f"{row.media_type}; charset=utf-8" if is_utf8(head) else row.media_type
 
     async def _pieces(self, row: DocumentRow, span: Span) -> AsyncIterator[bytes]:
         """The first piece is read before anything is answered: what is erased meanwhile is a 404, no broken answer."""

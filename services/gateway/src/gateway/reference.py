@@ -47,8 +47,8 @@ _DESCRIPTION = """
 Put documents in, ask questions, get answers that cite the page they come from.
 
 1. `POST /api/auth/signup`, then **Authorize** with the same e-mail address and password.
-2. `POST /api/upload` a PDF or a text, and look at `GET /api/docs/{document_id}` until it is `ready`. Programs follow it on
-   `GET /api/docs/events`; a form like those below cannot show a stream that does not end.
+2. `POST /api/upload` a PDF or a text, and look at `GET /api/docs/{document_id}` until it is `ready`. Programs follow it
+   on `GET /api/docs/events`; a form like those below cannot show a stream that does not end.
 3. `POST /api/ask` a question.
 
 Every error is an RFC 9457 problem with a stable `code`.

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar
 
-from chassis.settings import CommaSeparated, HttpUrl, ObjectStoreSettings, ServiceSettings, split_commas
+from chassis.settings import HttpUrl, ObjectStoreSettings, Origins, ServiceSettings, split_commas
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings
 
@@ -26,7 +26,7 @@ class GatewaySettings(ServiceSettings, ObjectStoreSettings, ModelNames):
 
     qa_url: HttpUrl = Field(description="Where the qa service listens.")
     ingest_url: HttpUrl = Field(description="Where the ingest service listens.")
-    cors_origins: CommaSeparated = Field(
+    cors_origins: Origins = Field(
         default=(),
         validation_alias="DOCQA_CORS_ORIGINS",
         description="Origins whose pages may call the API, separated by commas.",

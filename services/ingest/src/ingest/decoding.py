@@ -2,7 +2,7 @@
 
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 
-from ingest.cleaning import storable
+from chassis.storable import storable
 
 # The mark of UTF-32-LE begins with that of UTF-16-LE: the longer ones come first.
 _MARKS = (
