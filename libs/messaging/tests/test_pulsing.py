@@ -56,6 +56,17 @@ async def test_a_lease_that_ran_out_is_another_workers_turn_once_pulses_are_stea
     assert woken
 
 
+async def test_a_clock_that_was_set_back_keeps_no_lease_for_ever(transactions: Transactions, crashes: Crashes) -> None:
+    pulse = Pulse(transactions, ["some"], lambda _: None)
+    await pulse.beat()
+    pulse._last = pulse._steady_since = pulse._last + timedelta(minutes=10)  # what it was before
+    await pulse.beat()
+    await asyncio.sleep(STEADY)
+    await steady(pulse)
+    await pulse.beat()
+    assert await crashes() == 1
+
+
 async def test_after_a_gap_those_who_hold_jobs_come_first(transactions: Transactions, crashes: Crashes) -> None:
     pulse = Pulse(transactions, ["some"], lambda _: None)
     async with transactions.driver() as driver:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import pytest
 from chassis.ids import uuid7
 from contracts.facts import DocumentDeleted, DocumentPurged, UserDeleted, UserPurged
 from contracts.internal import EXCLUDED_HEADER, encode_excluded
@@ -33,6 +34,19 @@ async def test_a_chat_keeps_questions_and_answers_in_order(service: Any, ada: An
     assert chat["messages"][1]["sources"] == first["sources"]
     assert chat["messages"][1]["id"] == first["message_id"]
     assert chat["messages"][0]["content"] == FAST
+
+
+async def test_messages_keep_their_order_whatever_the_clocks_of_replicas_say(
+    ada: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [uuid7() for _ in range(7)]  # of the chat, and of each question and answer
+    monkeypatch.setattr("qa.asking.uuid7", ids.pop)  # each before the one made before it
+    chat = (await ada.answer("Question 1?"))["session_id"]
+    for number in (2, 3):
+        await ada.answer(f"Question {number}?", session_id=chat)
+    messages = (await ada.chat(chat))["messages"]
+    assert [message["role"] for message in messages] == ["user", "assistant"] * 3
+    assert [message["content"] for message in messages[::2]] == ["Question 1?", "Question 2?", "Question 3?"]
 
 
 async def test_the_list_is_walked_by_its_cursor(ada: Any) -> None:

@@ -46,7 +46,7 @@ class Pulse:
         """Once."""
         async with self._transactions.driver() as driver:
             at, due = await taking.pulse(driver, self._kinds, reclaims_until=self._reclaims_until)
-        if at - self._last > GAP:
+        if not timedelta(0) <= at - self._last <= GAP:  # the database's clock may have been set back
             self._steady_since = at
         self._last = at
         for kind in due:

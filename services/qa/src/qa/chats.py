@@ -15,6 +15,9 @@ from qa.tables import ChatSession
 
 TITLE_LENGTH = 80
 
+# By the database's clock: ids are made by a replica's, and those differ. A question and its answer have the same time.
+_IN_ORDER = (tables.ChatMessage.created_at, tables.ChatMessage.role.desc(), tables.ChatMessage.id)
+
 
 async def previous_question(statements: Statements, owner: UUID, chat: UUID) -> str | None:
     """The last question asked in the chat, if any. Raises `ChatNotFound`."""
@@ -55,7 +58,7 @@ async def read_chat(session: AsyncSession, owner: UUID, chat: UUID, *, hidden: C
         raise ChatNotFound(chat)
     message = tables.ChatMessage
     messages = await session.scalars(
-        select(message).where(message.session_id == chat, ~message.running).order_by(message.id)
+        select(message).where(message.session_id == chat, ~message.running).order_by(*_IN_ORDER)
     )
     return ChatWithMessages(**row._mapping, messages=[_as_message(item, hidden) for item in messages])
 
@@ -179,7 +182,8 @@ def _as_feedback(row: tables.ChatMessage) -> Feedback | None:
 
 _PREVIOUS = """
     SELECT (
-        SELECT content FROM chat_messages WHERE session_id = chat_sessions.id AND role = 'user' ORDER BY id DESC LIMIT 1
+        SELECT content FROM chat_messages WHERE session_id = chat_sessions.id AND role = 'user'
+        ORDER BY created_at DESC, id DESC LIMIT 1
     ) AS previous
     FROM chat_sessions WHERE id = $1 AND owner_id = $2
 """
