@@ -607,6 +607,23 @@ async def test_a_store_that_is_away_is_transient(unused_port: int) -> None:
     assert "does not answer" in (await store.check() or "")
 
 
+async def test_whoever_finds_all_threads_busy_is_told_so_in_time(
+    silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.s3_files.THREAD_SECONDS", 0.1)
+    monkeypatch.setattr("chassis.s3_files.READ_SECONDS", 1.0)
+    monkeypatch.setattr("chassis.s3_files.RETRIES", 0)
+    store = s3_files(f"127.0.0.1:{silent_port}", "docqa")
+    busy = [asyncio.create_task(store.stat(KEY)) for _ in range(s3_store.THREADS)]
+    await asyncio.sleep(0)
+
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(Transient, match="does not get through"):
+        await store.stat(KEY)
+    assert asyncio.get_running_loop().time() - began < 0.8
+    await asyncio.gather(*busy, return_exceptions=True)
+
+
 async def test_uploads_in_parts_that_were_abandoned_are_swept(
     s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

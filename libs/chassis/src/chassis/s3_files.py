@@ -41,6 +41,9 @@ PART = 8 * 1024 * 1024
 
 THREADS = 8
 
+THREAD_SECONDS = 10.0
+"""How long one waits for a thread. While a store is away each of them stands for seconds at every call."""
+
 UPLOADS = 32
 """Uploads of more than a piece at once. They last as long as their sources, and each holds a part in memory."""
 
@@ -63,6 +66,7 @@ OURS = {
     "InvalidBucketName",
     "NoSuchBucket",
     "PermanentRedirect",
+    "RequestTimeTooSkewed",
     "SignatureDoesNotMatch",
 }
 """Errors that no waiting cures."""
@@ -112,6 +116,7 @@ class S3Files:
                 ),
             ),
         )
+        self._threads = asyncio.Semaphore(THREADS)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="objects")
         self._uploads = asyncio.Semaphore(UPLOADS)
 
@@ -157,7 +162,7 @@ class S3Files:
             await to_the_end(self._in_thread(partial(self._complete, upload)))
         except BaseException:
             with suppress(Failure, ObjectMissing):  # then what has arrived is swept
-                await to_the_end(self._in_thread(partial(self._abort, upload)))
+                await to_the_end(self._in_thread_at_last(partial(self._abort, upload)))
             raise
 
     async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -172,7 +177,7 @@ class S3Files:
                 piece = b"" if response is None else await self._in_thread(partial(response.read, PIECE))
         finally:
             if response is not None:
-                await to_the_end(self._in_thread(partial(_give_back, response)))
+                await to_the_end(self._in_thread_at_last(partial(_give_back, response)))
 
     async def stat(self, key: str) -> StoredObject | None:
         checked_key(key)
@@ -277,11 +282,27 @@ class S3Files:
         return None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            async with asyncio.timeout(THREAD_SECONDS):
+                await self._threads.acquire()
+        except TimeoutError:
+            raise Transient("storage.unavailable", "The object store does not get through with its work.") from None
+        return await self._in_this_thread(work)
+
+    async def _in_thread_at_last(self, work: Callable[[], T]) -> T:
+        """For what cleans up: it waits for its thread however long that takes."""
+        await self._threads.acquire()
+        return await self._in_this_thread(work)
+
+    async def _in_this_thread(self, work: Callable[[], T]) -> T:
         def run() -> T:
             with _failures():
                 return work()
 
-        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+        finally:
+            self._threads.release()
 
 
 async def _in_parts(first: bytes, chunks: AsyncIterator[bytes], size: int | None) -> AsyncGenerator[bytearray, None]:
