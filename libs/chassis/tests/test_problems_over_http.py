@@ -1,6 +1,7 @@
 """Every error is a problem: through the whole stack of an app, as a client sees it."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Literal
@@ -17,6 +18,7 @@ from fastapi import APIRouter, FastAPI, Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy import BigInteger, Text, bindparam, select
 from sqlalchemy.exc import DBAPIError
+from starlette.types import Message, Scope
 
 ClientOf = Callable[..., httpx.AsyncClient]
 
@@ -316,6 +318,33 @@ async def test_a_body_that_drips_is_refused(client: httpx.AsyncClient, monkeypat
     answer = await client.post("/things", content=drops(), headers={"Content-Type": "application/json"})
 
     assert (answer.status_code, problem_in(answer).code) == (408, "request.too_slow")
+
+
+async def test_a_request_that_a_stopping_process_cuts_off_is_told_to_come_back(settings: ServiceSettings) -> None:
+    waits, begun, sent = APIRouter(), asyncio.Event(), list[Message]()
+
+    @waits.get("/waits")
+    async def wait() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {"type": "http", "method": "GET", "path": "/waits", "headers": [], "query_string": b""}
+    answering = asyncio.create_task(create_app(settings, routers=[waits])(scope, receive, send))
+    await begun.wait()
+    answering.cancel()  # as the server does once it has waited for long enough
+    await asyncio.gather(answering, return_exceptions=True)
+
+    start, body = sent
+    headers = {name.decode(): value.decode() for name, value in start["headers"]}
+    assert (start["status"], json.loads(body["body"])["code"]) == (503, "service.unavailable")
+    assert (headers["content-type"], headers["connection"]) == (CONTENT_TYPE, "close")
+    assert headers["retry-after"]
 
 
 async def test_unknown_origins_are_refused_with_a_problem_and_known_ones_see_errors(

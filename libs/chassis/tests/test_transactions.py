@@ -147,6 +147,27 @@ async def test_a_connection_that_is_lost_in_the_middle_is_a_transient_failure(
     assert await things(engine) == [1]
 
 
+async def test_a_connection_on_which_nothing_was_answered_in_time_is_not_used_again(
+    transactions: Transactions,
+) -> None:
+    async def time_out() -> None:
+        async with transactions.begin() as session:
+            driver = await driver_of(session)
+            backends.append(driver.get_server_pid())
+            await driver.execute("SELECT pg_sleep(60)", timeout=0.1)
+
+    async def time_out_alone() -> None:
+        async with transactions.driver() as driver:
+            backends.append(driver.get_server_pid())
+            await driver.execute("SELECT pg_sleep(60)", timeout=0.1)
+
+    backends = list[int]()
+    for attempt in (time_out, time_out_alone, time_out):
+        with pytest.raises(TimeoutError):
+            await attempt()
+    assert len(set(backends)) == 3
+
+
 async def test_a_mistake_in_a_statement_is_no_transient_failure(transactions: Transactions) -> None:
     with pytest.raises(asyncpg.InterfaceError) as mistake:
         async with transactions.driver() as driver:

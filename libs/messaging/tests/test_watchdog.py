@@ -147,6 +147,12 @@ async def test_a_handler_that_waits_for_its_database_is_left_alone(watched: Watc
     assert watched.ended == []
     assert await watched.watchdog.alive() is None, "a restart would help nobody"
 
+    watched.consumes.is_waiting = False
+    assert await watched.watchdog.alive() is None, "it counts from now"
+    for _ in range(2):
+        await watched.look_after(30)
+    assert await watched.watchdog.alive() is not None
+
 
 async def test_a_member_whose_partitions_are_all_others_leaves_it_to_them_to_move(watched: Watched) -> None:
     watched.consumes.assigned, watched.consumes.stands_by = set(), True

@@ -58,7 +58,7 @@ class Answers:
         if problem.status >= 500 or isinstance(error, DBAPIError | PostgresError):
             level = logging.ERROR if problem.status == 500 else logging.WARNING
             log.log(level, "request failed", exc_info=error, extra={"code": problem.code})
-        return response_of(problem, str(request.scope.get("state", {}).get("request_id", "")))
+        return response_of(problem, _request_id(request.scope))
 
 
 def from_http(error: HTTPException) -> ProblemError:
@@ -97,6 +97,10 @@ def response_of(problem: ProblemError, request_id: str) -> Response:
     )
 
 
+def _request_id(scope: Scope) -> str:
+    return str(scope.get("state", {}).get("request_id", ""))
+
+
 class Answering:
     """Pure ASGI: bounds bodies in size and time, answers what was raised, and reads the rest of a body it refused."""
 
@@ -120,6 +124,13 @@ class Answering:
             await self._app(scope, body.receive, answer.send)
         except ClientDisconnect:
             return  # there is nobody left to answer
+        except asyncio.CancelledError:
+            # The process is being stopped, and has waited for this one for as long as it may.
+            if answer.started:
+                raise
+            response = response_of(unavailable("The service is being stopped."), _request_id(scope))
+            response.headers["Connection"] = "close"
+            await response(scope, body.receive, send)
         except Exception as error:
             if answer.started:
                 log.error("answer broken off", exc_info=error)

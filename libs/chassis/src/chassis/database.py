@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from chassis.finishing import to_the_end
+from chassis.lost_connections import notice_loss
 from chassis.settings import ServiceSettings
 
 T = TypeVar("T")
@@ -113,8 +114,15 @@ def create_engine(
             },
         },
     )
+    _notice_what_is_lost(engine)
     _trust_what_was_just_used(engine)
     return engine
+
+
+def _notice_what_is_lost(engine: AsyncEngine) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def notice(connection: Any, _record: object) -> None:
+        notice_loss(_socket_of(connection.driver_connection))
 
 
 def _trust_what_was_just_used(engine: AsyncEngine) -> None:
@@ -143,8 +151,12 @@ def _trust_what_was_just_used(engine: AsyncEngine) -> None:
 def _is_silent(raw: Any) -> bool:
     """Whether nothing waits to be read of what the server sent."""
     waiting = select.poll()
-    waiting.register(raw._transport.get_extra_info("socket").fileno(), select.POLLIN)  # asyncpg tells nobody else
+    waiting.register(_socket_of(raw).fileno(), select.POLLIN)
     return not waiting.poll(0)
+
+
+def _socket_of(raw: Any) -> Any:
+    return raw._transport.get_extra_info("socket")  # asyncpg tells nobody else
 
 
 def create_sessions(engine: AsyncEngine) -> Sessions:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from aiohttp.hdrs import CONTENT_TYPE
 
+from chassis.lost_connections import noticing_socket
 from chassis.tls import tls_for
 
 NO_ANSWER = (ClientError, TimeoutError)
@@ -72,7 +73,12 @@ class HttpClient:
     def _opened(self) -> ClientSession:
         if self._session is None:
             self._session = ClientSession(
-                connector=TCPConnector(ssl=tls_for(*self._urls), limit=_CONNECTIONS, keepalive_timeout=_IDLE_SECONDS),
+                connector=TCPConnector(
+                    ssl=tls_for(*self._urls),
+                    limit=_CONNECTIONS,
+                    keepalive_timeout=_IDLE_SECONDS,
+                    socket_factory=noticing_socket,
+                ),
                 cookie_jar=DummyCookieJar(),
                 skip_auto_headers=(CONTENT_TYPE,),
             )

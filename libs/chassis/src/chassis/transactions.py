@@ -58,8 +58,10 @@ class Transactions:
                     memory = memory_of(session)
                     await _conclude(session, driver)
                 await to_the_end(driver.execute("COMMIT"))
-            except BaseException:
-                if driver.is_in_transaction():
+            except BaseException as error:
+                if isinstance(error, TimeoutError):
+                    driver.terminate()  # who has not answered one statement does not answer the next
+                elif driver.is_in_transaction():
                     await to_the_end(driver.execute("ROLLBACK"))
                 raise
         for hear in self._hearers:
@@ -96,7 +98,7 @@ class Transactions:
             yield connection, driver
             keep = len(self._idle) < AT_HAND
         except Exception as error:
-            if is_disconnected(error):
+            if is_disconnected(error) or isinstance(error, TimeoutError):
                 driver.terminate()  # the pool would not see it yet
             raise
         finally:

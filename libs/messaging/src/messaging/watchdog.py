@@ -89,7 +89,7 @@ class Watchdog:
 
     def _judge(self, consumption: Consumption, lag: int, mark: object) -> None:
         progress, now = self._progress[consumption.group], self._clock()
-        if not lag or consumption.stands_by or mark != progress.mark or not progress.since:
+        if not lag or consumption.stands_by or consumption.is_waiting or mark != progress.mark or not progress.since:
             self._progress[consumption.group] = _Progress(mark=mark, since=now)
             return
         progress.stalled = now - progress.since
