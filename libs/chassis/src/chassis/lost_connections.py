@@ -6,7 +6,7 @@ Left alone, the kernel believes in them for a quarter of an hour, and whoever wa
 import socket
 
 LOST_SECONDS = 10
-"""So long nothing of what was sent, no keep-alive either, is acknowledged; for who only stands still, the kernel does."""
+"""So long nothing of what was sent, no keep-alive either, is acknowledged; who only stands still does."""
 
 _IDLE_SECONDS, _EVERY_SECONDS, _PROBES = 5, 2, 3
 
