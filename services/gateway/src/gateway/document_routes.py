@@ -3,6 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
+from chassis.streaming import Streamed
 from contracts.documents import (
     ChunkPage,
     DeleteRequest,
@@ -22,7 +23,6 @@ from contracts.documents import (
 from contracts.internal import LIVE_VERSION_HEADER
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AfterValidator
-from starlette.responses import StreamingResponse
 
 from gateway import documents, idempotency, timeline
 from gateway.callers import SECURITY, CallerDep, open_caller
@@ -106,7 +106,7 @@ async def list_documents(
 
 @router.get(
     "/docs/events",
-    response_class=StreamingResponse,
+    response_class=Streamed,
     responses={
         200: {
             "description": "Events `document` (a Document) and `gone` (`{id}`); at its end `error` (a Problem).",
@@ -127,9 +127,7 @@ async def follow(
         last_event_id=last_event_id,
         request_id=request.state.request_id,
     )
-    return StreamingResponse(
-        events, media_type=STREAM_TYPE, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    )
+    return Streamed(events, media_type=STREAM_TYPE, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
 @router.post("/docs/reprocess", status_code=202, summary="Process everything that failed once more")
@@ -249,4 +247,4 @@ def _wanted(request: Request) -> Wanted:
 def _sent(found: Bytes) -> Response:
     if found.body is None:
         return Response(status_code=found.status, headers=dict(found.headers))
-    return StreamingResponse(found.body, status_code=found.status, headers=dict(found.headers))
+    return Streamed(found.body, status_code=found.status, headers=dict(found.headers))

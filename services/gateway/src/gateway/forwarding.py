@@ -11,9 +11,9 @@ from chassis.http import NO_ANSWER, HttpClient
 from chassis.identity import Caller
 from chassis.observing import REQUEST_ID
 from chassis.problems import ProblemError, unavailable
+from chassis.streaming import Streamed
 from chassis.telemetry import traceparent
 from fastapi import Request, Response
-from starlette.responses import StreamingResponse
 
 from gateway.streaming import event
 
@@ -53,10 +53,10 @@ class Upstream:
         """Its answer, whatever it is. 503 `service.unavailable` if there is none."""
         answer = await self._send(request)
         if answer.headers.get("content-type", "").startswith(STREAM_TYPE):
-            return _response(answer, StreamingResponse(self._events(answer, request), answer.status))
+            return _response(answer, Streamed(self._events(answer, request), answer.status))
         if int(answer.headers.get("content-length", SMALL_BYTES + 1)) <= SMALL_BYTES:
             return _response(answer, Response(await self._whole(answer), answer.status))
-        return _response(answer, StreamingResponse(_pieces(answer), answer.status))
+        return _response(answer, Streamed(_pieces(answer), answer.status))
 
     async def _send(self, request: Forwarded) -> ClientResponse:
         url = f"{self._url}{request.path}" + (f"?{request.query}" if request.query else "")

@@ -8,6 +8,7 @@ from uuid import UUID
 from chassis.database import Sessions
 from chassis.identity import CallerDep
 from chassis.problems import invalid
+from chassis.streaming import Streamed
 from contracts.internal import EXCLUDED_HEADER, ForwardedAsk, ForwardedSearch, decode_excluded
 from contracts.questions import (
     Answer,
@@ -20,7 +21,6 @@ from contracts.questions import (
     SearchAnswer,
 )
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from qa import chats, cursors
@@ -76,7 +76,7 @@ async def ask(
     )
     if not _wants_events(request):
         return _json(await answer.result())
-    return StreamingResponse(
+    return Streamed(
         as_events(answer, request.app.state.answers.problem_of, request.state.request_id),
         media_type=EVENTS,
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
