@@ -166,7 +166,7 @@ async def test_a_problem_carries_its_own_headers(client: httpx.AsyncClient) -> N
 
 
 async def test_405_says_which_methods_there_are(client: httpx.AsyncClient) -> None:
-    assert (await client.delete("/things/7")).headers["allow"] == "GET"
+    assert (await client.delete("/things/7")).headers["allow"] == "GET, HEAD"
 
 
 async def test_a_crash_tells_the_client_nothing_and_the_log_what_happened(

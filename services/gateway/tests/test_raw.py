@@ -77,6 +77,15 @@ async def test_a_reader_that_has_it_gets_nothing_again(ada: Person, document: UU
     assert (part.status_code, other.status_code) == (206, 200)
 
 
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=5-6"}, {"Range": "bytes=99999-"}, {"If-None-Match": "*"}])
+async def test_its_head_is_that_of_the_answer(ada: Person, document: UUID, headers: dict[str, str]) -> None:
+    link = (await ada.http.post(f"/api/docs/{document}/raw-link")).json()["url"]
+    for path in (f"/api/docs/{document}/raw", link):
+        asked = {**headers, "X-Request-ID": "the-same"}
+        head, get = await ada.http.head(path, headers=asked), await ada.http.get(path, headers=asked)
+        assert (head.status_code, head.headers, head.content) == (get.status_code, get.headers, b"")
+
+
 async def test_a_link_needs_no_login_and_shows_the_file(gateway: Gateway, ada: Person, document: UUID) -> None:
     link = await ada.http.post(f"/api/docs/{document}/raw-link")
     assert link.status_code == 201

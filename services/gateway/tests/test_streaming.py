@@ -118,6 +118,18 @@ async def test_a_look_that_fails_is_not_the_last(
         assert (await reader.next()).data["id"] == str(document)
 
 
+async def test_its_head_ends_at_once_and_watches_nothing(gateway: Gateway, ada: Person) -> None:
+    async with running(gateway) as address, httpx.AsyncClient(base_url=address, timeout=20) as http:
+        before = asyncio.all_tasks()
+        answer = await http.head("/api/docs/events", headers={"Authorization": f"Bearer {ada.token}"})
+
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert not gateway.app.state.parts.stream._changes._watches
+        async with asyncio.timeout(10):
+            await asyncio.gather(*asyncio.all_tasks() - before)
+
+
 async def test_it_begins_with_everything_and_follows_what_changes(gateway: Gateway, ada: Person, bob: Person) -> None:
     first, second = await ada.has_uploaded("a.txt", b"a"), await ada.has_uploaded("b.txt", b"b")
     await bob.has_uploaded("bobs.txt", b"his")

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.database import is_transient, is_unstorable
+from chassis.methods import allowed
 from chassis.problems import ErrorEntry, ProblemError, describe, invalid, invalid_fields, unavailable
 from chassis.validation import field_errors
 
@@ -55,6 +56,8 @@ class Answers:
     async def respond(self, request: Request, error: Exception) -> Response:
         """For `FastAPI(exception_handlers=…)`."""
         problem = self.problem_of(error)
+        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED and (methods := allowed(request.app, request.scope)):
+            problem.headers["Allow"] = ", ".join(methods)
         if problem.status >= 500 or isinstance(error, DBAPIError | PostgresError):
             level = logging.ERROR if problem.status == 500 else logging.WARNING
             log.log(level, "request failed", exc_info=error, extra={"code": problem.code})

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from chassis import telemetry
 from chassis.answering import Answering, Answers, response_of
 from chassis.health import Check, examine
+from chassis.methods import Heads
 from chassis.observing import REQUEST_ID, Observing, current_request_id
 from chassis.problems import ErrorEntry, ProblemError, retry_after_header
 from chassis.serving import serve
@@ -60,7 +61,7 @@ def create_app(
     cors_origins: Sequence[str] = (),
     **options: Any,
 ) -> FastAPI:
-    """An app that answers every error with a problem, knows its health, and observes itself.
+    """An app that answers every error with a problem, HEAD as GET, knows its health, and observes itself.
 
     `readiness` and `liveness` may be filled while the lifespan starts. `unbounded` are (method, path) whose body is
     not bounded by `max_body_bytes`. `app.state.stopping` is set when the process has been asked to stop: streams that
@@ -80,6 +81,7 @@ def create_app(
         exception_handlers=dict.fromkeys(handled, answers.respond),
         middleware=[
             Middleware(Observing),
+            Middleware(Heads),
             *_cors(cors_origins),
             Middleware(Answering, answers=answers, max_body_bytes=max_body_bytes, unbounded=frozenset(unbounded)),
         ],
