@@ -35,6 +35,10 @@ class TooManyThings(Exception):
     retry_after = 41.2
 
 
+class StrangeThing(Exception):
+    field = "kind"
+
+
 class SmallerThingNotFound(ThingNotFound):
     pass
 
@@ -74,6 +78,11 @@ async def many() -> None:
     raise TooManyThings
 
 
+@router.get("/strange")
+async def strange() -> None:
+    raise StrangeThing("There is no such kind of thing.")
+
+
 @router.get("/own")
 async def own() -> None:
     raise ProblemError(409, "thing.busy", "Busy", "It is busy.", headers={"X-Busy": "very"})
@@ -103,6 +112,7 @@ async def database_away() -> None:
 def app(settings: ServiceSettings) -> FastAPI:
     errors: dict[type[Exception], ErrorEntry] = {
         ThingNotFound: ErrorEntry(404, "thing.not_found", "No such thing"),
+        StrangeThing: ErrorEntry(422, "thing.strange", "Strange thing"),
         TooManyThings: ErrorEntry(429, "quota.things", "Too many things"),
     }
     return create_app(settings, routers=[router], errors=errors, openapi_url="/openapi.json")
@@ -153,6 +163,11 @@ async def test_every_error_is_a_problem(
 
 async def test_an_error_takes_the_line_of_its_nearest_class(client: httpx.AsyncClient) -> None:
     assert problem_in(await client.get("/things/7")).detail == "There is no thing 7."
+
+
+async def test_every_422_names_what_it_refuses(client: httpx.AsyncClient) -> None:
+    (refused,) = problem_in(await client.get("/strange")).errors or []
+    assert (refused.field, refused.code, refused.detail) == ("kind", "thing.strange", "There is no such kind of thing.")
 
 
 async def test_429_and_503_say_when_to_come_back(client: httpx.AsyncClient) -> None:

@@ -126,20 +126,21 @@ async def test_nobody_else_may(client: httpx.AsyncClient, seen: AtWork, authoriz
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "code"),
+    ("body", "code", "field"),
     [
-        ({"model": "nonsense"}, 422, "model.unknown"),
-        ({"model": "local", "dimension": 7}, 422, "model.unknown"),
-        ({"model": 5}, 422, "request.invalid"),
-        ({"dimension": 0}, 422, "request.invalid"),
-        ({"modell": "local"}, 422, "request.invalid"),
+        ({"model": "nonsense"}, "model.unknown", "model"),
+        ({"model": "local", "dimension": 7}, "model.unknown", "dimension"),
+        ({"model": 5}, "request.invalid", "model"),
+        ({"dimension": 0}, "request.invalid", "dimension"),
+        ({"modell": "local"}, "request.invalid", "modell"),
     ],
 )
 async def test_a_model_that_cannot_be_used_is_refused(
-    client: httpx.AsyncClient, seen: AtWork, body: dict[str, object], status: int, code: str
+    client: httpx.AsyncClient, seen: AtWork, body: dict[str, object], code: str, field: str
 ) -> None:
     answer = await client.post("/internal/indexes", json=body, headers=OPERATED)
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
 async def test_two_rebuilds_with_different_models_are_refused(

@@ -18,7 +18,9 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="docqa"'}
 
 @dataclass(frozen=True)
 class ErrorEntry:
-    """One line of the table error -> answer. The detail is the error's own `detail`, or else its message."""
+    """One line of the table error -> answer. The detail is the error's own `detail`, or else its message; a 422 refuses
+    the error's own `field`, or else the whole body.
+    """
 
     status: int
     code: str
@@ -95,15 +97,18 @@ def describe(error: Exception, entries: Mapping[type[Exception], ErrorEntry]) ->
     if entry is None:
         return None
     retry_after = getattr(error, "retry_after", None)
+    detail = str(getattr(error, "detail", None) or error)
+    field = str(getattr(error, "field", "body"))
     wants_retry = retry_after is not None or entry.status in (429, 503)
     return ProblemError(
         entry.status,
         entry.code,
         entry.title,
-        str(getattr(error, "detail", None) or error),
+        detail,
         headers={
             **(CHALLENGE if entry.status == 401 else {}),
             **getattr(error, "headers", {}),
             **(retry_after_header(retry_after) if wants_retry else {}),
         },
+        errors=[FieldError(field=field, code=entry.code, detail=detail)] if entry.status == 422 else (),
     )

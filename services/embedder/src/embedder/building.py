@@ -38,11 +38,12 @@ class NothingBuilt(Exception):
 
 
 class UnknownModel(Exception):
-    """No such embedding model can be used."""
+    """No such embedding model can be used; `field` of what was asked is why."""
 
-    def __init__(self, model: str, reason: str) -> None:
+    def __init__(self, model: str, reason: str, *, field: str = "model") -> None:
         super().__init__(reason)
         self.model = model
+        self.field = field
 
 
 class BuildIndex:
@@ -147,7 +148,7 @@ def _described(settings: ModelSettings, model: str, dimension: int | None) -> tu
     except ValueError as error:
         raise UnknownModel(model, f"An embedding model {error}.") from error
     except Misconfigured as error:
-        raise UnknownModel(model, _advice(model)) from error
+        raise UnknownModel(model, _advice(model), field="dimension") from error
 
 
 def _advice(model: str) -> str:
