@@ -1,6 +1,7 @@
 """What the API says of itself is true, complete, and served from here."""
 
 import hashlib
+import re
 from typing import Any
 
 import pytest
@@ -10,19 +11,27 @@ from swagger_ui_bundle import swagger_ui_path
 from .front_door import Gateway, Person
 
 PROMISED = {
-    "/api/auth/signup": {"post"}, "/api/auth/login": {"post"}, "/api/auth/token": {"post"},
-    "/api/auth/refresh": {"post"}, "/api/auth/logout": {"post"}, "/api/auth/me": {"get", "delete"},
-    "/api/auth/me/delete": {"post"}, "/api/auth/keys": {"get", "post"}, "/api/auth/keys/{key_id}": {"delete"},
-    "/.well-known/jwks.json": {"get"}, "/api/upload": {"post"}, "/api/docs": {"get"}, "/api/docs/events": {"get"},
-    "/api/docs/{document_id}": {"get", "delete"}, "/api/docs/{document_id}/raw": {"get"},
-    "/api/docs/{document_id}/raw-link": {"post"}, "/api/docs/{document_id}/chunks": {"get"},
-    "/api/docs/{document_id}/timeline": {"get"}, "/api/docs/{document_id}/reprocess": {"post"},
-    "/api/docs/reprocess": {"post"}, "/api/docs/delete": {"post"}, "/api/deletions/{deletion_id}": {"get"},
-    "/api/raw/{token}": {"get"}, "/api/ask": {"post"}, "/api/search": {"post"}, "/api/chats": {"get"},
-    "/api/chats/{chat_id}": {"get", "patch", "delete"},
-    "/api/chats/{chat_id}/messages/{message_id}/stop": {"post"},
-    "/api/chats/{chat_id}/messages/{message_id}/feedback": {"post"}, "/api/config": {"get"},
+    "/api/auth/signup": {"post": "sign_up"}, "/api/auth/login": {"post": "log_in"},
+    "/api/auth/token": {"post": "log_in_by_form"}, "/api/auth/refresh": {"post": "refresh"},
+    "/api/auth/logout": {"post": "log_out"}, "/api/auth/me": {"get": "show_account", "delete": "delete_account"},
+    "/api/auth/me/delete": {"post": "delete_account_by_post"},
+    "/api/auth/keys": {"get": "list_keys", "post": "make_key"}, "/api/auth/keys/{key_id}": {"delete": "delete_key"},
+    "/.well-known/jwks.json": {"get": "show_public_keys"}, "/api/upload": {"post": "upload"},
+    "/api/docs": {"get": "list_documents"}, "/api/docs/events": {"get": "follow_documents"},
+    "/api/docs/{document_id}": {"get": "show_document", "delete": "delete_document"},
+    "/api/docs/{document_id}/raw": {"get": "download"}, "/api/docs/{document_id}/raw-link": {"post": "make_raw_link"},
+    "/api/docs/{document_id}/chunks": {"get": "list_chunks"},
+    "/api/docs/{document_id}/timeline": {"get": "show_timeline"},
+    "/api/docs/{document_id}/reprocess": {"post": "reprocess"}, "/api/docs/reprocess": {"post": "reprocess_failed"},
+    "/api/docs/delete": {"post": "delete_documents"}, "/api/deletions/{deletion_id}": {"get": "show_deletion"},
+    "/api/raw/{token}": {"get": "show_raw"}, "/api/ask": {"post": "ask"}, "/api/search": {"post": "search"},
+    "/api/chats": {"get": "list_chats"},
+    "/api/chats/{chat_id}": {"get": "show_chat", "patch": "rename_chat", "delete": "delete_chat"},
+    "/api/chats/{chat_id}/messages/{message_id}/stop": {"post": "stop_answer"},
+    "/api/chats/{chat_id}/messages/{message_id}/feedback": {"post": "rate_answer"},
+    "/api/config": {"get": "show_config"},
 }  # fmt: skip
+"""What clients that are generated from the description call each operation."""
 
 
 @pytest.fixture
@@ -33,7 +42,11 @@ async def openapi(ada: Person) -> dict[str, Any]:
 
 
 async def test_every_promised_route_is_described_and_no_other(openapi: dict[str, Any]) -> None:
-    assert {path: set(methods) for path, methods in openapi["paths"].items()} == PROMISED
+    described = {
+        path: {method: operation["operationId"] for method, operation in operations.items()}
+        for path, operations in openapi["paths"].items()
+    }
+    assert described == PROMISED
     assert openapi["openapi"].startswith("3.1")
 
 
@@ -51,15 +64,50 @@ async def test_every_reference_in_the_description_leads_somewhere(openapi: dict[
             node = node[step]
 
 
-async def test_operations_have_ids_summaries_and_problems(openapi: dict[str, Any]) -> None:
-    operations = [operation for methods in openapi["paths"].values() for operation in methods.values()]
+def operations_of(openapi: dict[str, Any]) -> list[dict[str, Any]]:
+    return [operation for methods in openapi["paths"].values() for operation in methods.values()]
 
-    assert len({operation["operationId"] for operation in operations}) == len(operations)
+
+async def test_operations_have_summaries_and_ids_that_are_short_and_unique(openapi: dict[str, Any]) -> None:
+    operations = operations_of(openapi)
+    ids = [operation["operationId"] for operation in operations]
+
+    assert len(set(ids)) == len(ids)
+    assert [name for name in ids if not re.fullmatch(r"[a-z]+(_[a-z]+){0,3}", name)] == []
     assert all(operation["summary"] for operation in operations)
-    for operation in operations:
+
+
+async def test_errors_are_problems_and_nothing_else(openapi: dict[str, Any]) -> None:
+    for operation in operations_of(openapi):
         for status, answer in operation["responses"].items():
             if int(status) >= 400:
-                assert "application/problem+json" in answer["content"]
+                assert set(answer["content"]) == {"application/problem+json"}
+    upload = openapi["paths"]["/api/upload"]["post"]["responses"]
+    for status in ("413", "415", "422"):
+        schema = upload[status]["content"]["application/problem+json"]["schema"]
+        assert schema == {"$ref": "#/components/schemas/UploadProblem"}
+    assert "rejected" in openapi["components"]["schemas"]["UploadProblem"]["properties"]
+
+
+async def test_headers_of_answers_are_described(openapi: dict[str, Any]) -> None:
+    wanted = {"401": {"WWW-Authenticate"}, "416": {"Content-Range"}, "429": {"Retry-After"}, "503": {"Retry-After"}}
+    for operation in operations_of(openapi):
+        for status, answer in operation["responses"].items():
+            assert wanted.get(status, set()) | {"X-Request-ID"} <= set(answer["headers"])
+
+
+@pytest.mark.parametrize("path", ["/api/docs/{document_id}/raw", "/api/raw/{token}"])
+async def test_files_are_described_as_they_are_sent(openapi: dict[str, Any], path: str) -> None:
+    operation = openapi["paths"][path]["get"]
+    read = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "header"}
+
+    assert read == {"Range", "If-Range", "If-None-Match"}
+    for status in ("200", "206"):
+        assert set(operation["responses"][status]["content"]) == set(ACCEPTED.values())
+    always = {"X-Request-ID", "ETag", "Accept-Ranges"}
+    assert set(operation["responses"]["304"]["headers"]) == always
+    assert set(operation["responses"]["200"]["headers"]) == {*always, "Content-Disposition"}
+    assert set(operation["responses"]["206"]["headers"]) == {*always, "Content-Disposition", "Content-Range"}
 
 
 async def test_bodies_that_others_read_are_described(openapi: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from contracts.fields import Request, Response, Utc
+from contracts.problems import Problem
 
 
 class DocumentStatus(StrEnum):
@@ -78,6 +79,12 @@ class UploadAnswer(Response):
 
     documents: list[UploadedDocument]
     rejected: list[RejectedFile]
+
+
+class UploadProblem(Problem):
+    """An upload that was refused; `rejected` tells of each file where not one of them was taken."""
+
+    rejected: list[RejectedFile] | None = None
 
 
 class DocumentPage(Response):

@@ -35,21 +35,55 @@ def _route(model: type[Any] | None, status: int, *refusals: int) -> dict[str, An
 
 
 # From the last to the first: so decorators are applied, and so the reference shows them.
-@open_router.post("/logout", openapi_extra=json_body(RefreshRequest), summary="Log out", **_route(None, 204))
-@open_router.post("/refresh", openapi_extra=json_body(RefreshRequest), summary="Refresh", **_route(Tokens, 200, 401))
-@open_router.post("/token", openapi_extra=PASSWORD_FORM, summary="Log in by form", **_route(Tokens, 200, 401, 429))
-@open_router.post("/login", openapi_extra=json_body(LoginRequest), summary="Log in", **_route(Tokens, 200, 401, 429))
-@open_router.post("/signup", openapi_extra=json_body(SignupRequest), summary="Sign up", **_route(Tokens, 201, 409))
+@open_router.post(
+    "/logout",
+    operation_id="log_out",
+    openapi_extra=json_body(RefreshRequest),
+    summary="Log out",
+    **_route(None, 204),
+)
+@open_router.post(
+    "/refresh",
+    operation_id="refresh",
+    openapi_extra=json_body(RefreshRequest),
+    summary="Refresh",
+    **_route(Tokens, 200, 401),
+)
+@open_router.post(
+    "/token",
+    operation_id="log_in_by_form",
+    openapi_extra=PASSWORD_FORM,
+    summary="Log in by form",
+    **_route(Tokens, 200, 401, 429),
+)
+@open_router.post(
+    "/login",
+    operation_id="log_in",
+    openapi_extra=json_body(LoginRequest),
+    summary="Log in",
+    **_route(Tokens, 200, 401, 429),
+)
+@open_router.post(
+    "/signup",
+    operation_id="sign_up",
+    openapi_extra=json_body(SignupRequest),
+    summary="Sign up",
+    **_route(Tokens, 201, 409),
+)
 async def without_login(request: Request, parts: PartsDep) -> Response:
     """Answered by auth."""
     return await parts.auth(onward(request, body=await body_of(request)))
 
 
-@router.get("/keys", summary="List API keys", **_route(ApiKeys, 200))
+@router.get("/keys", operation_id="list_keys", summary="List API keys", **_route(ApiKeys, 200))
 @router.post(
-    "/keys", openapi_extra=json_body(CreateKeyRequest), summary="Make an API key", **_route(NewApiKey, 201, 429)
+    "/keys",
+    operation_id="make_key",
+    openapi_extra=json_body(CreateKeyRequest),
+    summary="Make an API key",
+    **_route(NewApiKey, 201, 429),
 )
-@router.get("/me", summary="Show the account", **_route(User, 200))
+@router.get("/me", operation_id="show_account", summary="Show the account", **_route(User, 200))
 async def with_login(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     """Answered by auth."""
     return await parts.auth(onward(request, caller=caller, body=await body_of(request)))
@@ -63,13 +97,18 @@ async def delete_key(request: Request, key_id: UUID, caller: CallerDep, parts: P
 
 
 @router.delete(
-    "/me", openapi_extra=json_body(DeleteAccountRequest), summary="Delete the account", **_route(AccountDeletion, 202)
+    "/me",
+    operation_id="delete_account",
+    openapi_extra=json_body(DeleteAccountRequest),
+    summary="Delete the account",
+    **_route(AccountDeletion, 202, 429),
 )
 @router.post(
     "/me/delete",
+    operation_id="delete_account_by_post",
     openapi_extra=json_body(DeleteAccountRequest),
     summary="Delete the account, for clients that cannot send a body with DELETE",
-    **_route(AccountDeletion, 202),
+    **_route(AccountDeletion, 202, 429),
 )
 async def delete_account(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     """Out at once, everything erased; the receipt can be read without a login."""
@@ -84,7 +123,11 @@ async def delete_account(request: Request, caller: CallerDep, parts: PartsDep) -
 
 
 @well_known.get(
-    "/.well-known/jwks.json", summary="Public keys of access tokens", response_class=Response, responses=JWKS
+    "/.well-known/jwks.json",
+    operation_id="show_public_keys",
+    summary="Public keys of access tokens",
+    response_class=Response,
+    responses=JWKS,
 )
 async def jwks(request: Request, parts: PartsDep) -> Response:
     """Other services verify tokens with them."""

@@ -2,8 +2,12 @@
 
 from typing import Any
 
+from chassis.observing import REQUEST_ID
+from contracts.documents import UploadProblem
 from contracts.problems import CONTENT_TYPE, Problem
 from pydantic import BaseModel
+
+from gateway.filetypes import ACCEPTED
 
 REF = "#/components/schemas/{model}"
 
@@ -25,14 +29,44 @@ _TITLES = {
 Responses = dict[int | str, dict[str, Any]]
 
 
-def problems(*statuses: int) -> Responses:
-    """Problems that a route may answer with."""
+def _header(description: str, *, always: bool = True, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "required": always, "schema": {"type": "string", **schema}}
+
+
+HEADERS = {
+    REQUEST_ID: _header("Names this request; the logs and every problem name it too."),
+    "WWW-Authenticate": _header("What is asked for (RFC 6750)."),
+    "Retry-After": _header("So many seconds later it is worth asking again.", type="integer", minimum=1),
+    "ETag": _header("Names these bytes, for `If-None-Match` and `If-Range`."),
+    "Accept-Ranges": _header("`Range` is understood.", const="bytes"),
+    "Content-Range": _header("Which bytes these are, of how many; `*` where there are none."),
+    "Content-Disposition": _header("To be kept or to be shown, and the name of the file."),
+}
+"""Headers of answers, as they stand in the description's components; `required` is what is always sent."""
+
+_RETRY_IF_KNOWN = {"Retry-After": {**HEADERS["Retry-After"], "required": False}}
+
+
+def headers(*names: str) -> dict[str, Any]:
+    """Headers that an answer always has."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+_OF_PROBLEMS = {
+    401: headers("WWW-Authenticate"),
+    416: headers("Content-Range"),
+    429: headers("Retry-After"),
+    502: _RETRY_IF_KNOWN,
+    503: headers("Retry-After"),
+    504: _RETRY_IF_KNOWN,
+}
+
+
+def problems(*statuses: int, model: type[Problem] = Problem) -> Responses:
+    """Problems that a route may answer with. The model is none of FastAPI's: it would be declared as plain JSON too."""
+    content = {CONTENT_TYPE: {"schema": {"$ref": REF.format(model=model.__name__)}}}
     return {
-        status: {
-            "description": _TITLES[status],
-            "model": Problem,
-            "content": {CONTENT_TYPE: {"schema": {"$ref": REF.format(model="Problem")}}},
-        }
+        status: {"description": _TITLES[status], "headers": _OF_PROBLEMS.get(status, {}), "content": content}
         for status in statuses
     }
 
@@ -107,8 +141,24 @@ JWKS: Responses = {
     }
 }
 
+_BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ACCEPTED.values()}
+
 FILE: Responses = {
-    200: {"description": "The file.", "content": {"application/octet-stream": {}}},
-    206: {"description": "The range of it that was asked for.", "content": {"application/octet-stream": {}}},
-    304: {"description": "It is what `If-None-Match` names."},
+    200: {
+        "description": "The file.",
+        "headers": headers("ETag", "Accept-Ranges", "Content-Disposition"),
+        "content": _BYTES,
+    },
+    206: {
+        "description": "The range of it that was asked for.",
+        "headers": headers("ETag", "Accept-Ranges", "Content-Disposition", "Content-Range"),
+        "content": _BYTES,
+    },
+    304: {"description": "It is what `If-None-Match` names.", "headers": headers("ETag", "Accept-Ranges")},
+}
+
+REFUSED_UPLOAD: Responses = {
+    **problems(408),
+    409: {**problems(409)[409], "headers": _RETRY_IF_KNOWN},
+    **problems(413, 415, 422, model=UploadProblem),
 }

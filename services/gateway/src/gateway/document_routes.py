@@ -21,13 +21,13 @@ from contracts.documents import (
     UploadAnswer,
 )
 from contracts.internal import LIVE_VERSION_HEADER
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import AfterValidator
 
 from gateway import documents, idempotency, timeline
 from gateway.callers import SECURITY, CallerDep, open_caller
 from gateway.cursors import Query as ListQuery
-from gateway.describing import FILE, FILES_FORM, answers, problems
+from gateway.describing import FILE, FILES_FORM, REFUSED_UPLOAD, answers, problems
 from gateway.errors import DocumentNotReady, malformed
 from gateway.forwarding import STREAM_TYPE, onward
 from gateway.intake import Limits
@@ -50,6 +50,19 @@ def _plain(text: str) -> str:
     return text
 
 
+async def _wanted(
+    part: Annotated[str | None, Header(alias="Range", description="One range of bytes.")] = None,
+    if_range: Annotated[
+        str | None, Header(alias="If-Range", description="The `ETag` that `Range` is meant for.")
+    ] = None,
+    if_none_match: Annotated[
+        str | None, Header(alias="If-None-Match", description="An `ETag`: 304 if the file is still that one.")
+    ] = None,
+) -> Wanted:
+    return Wanted(range=part, if_range=if_range, if_none_match=if_none_match)
+
+
+WantedDep = Annotated[Wanted, Depends(_wanted)]
 PartOfName = Annotated[str, Query(max_length=255), AfterValidator(_plain)]
 
 router = APIRouter(prefix="/api", tags=["Documents"], dependencies=SECURITY, responses=problems(401, 413, 422, 503))
@@ -60,7 +73,7 @@ router = APIRouter(prefix="/api", tags=["Documents"], dependencies=SECURITY, res
     status_code=202,
     response_model=UploadAnswer,
     openapi_extra=FILES_FORM,
-    responses=problems(408, 409, 415),
+    responses=REFUSED_UPLOAD,
     summary="Upload one or more files",
 )
 async def upload(
@@ -106,6 +119,7 @@ async def list_documents(
 
 @router.get(
     "/docs/events",
+    operation_id="follow_documents",
     response_class=Streamed,
     responses={
         200: {
@@ -161,9 +175,9 @@ async def delete_document(document_id: UUID, caller: CallerDep, parts: PartsDep)
     responses={**FILE, **problems(404, 416)},
     summary="Download the file",
 )
-async def download(request: Request, document_id: UUID, caller: CallerDep, parts: PartsDep) -> Response:
+async def download(document_id: UUID, caller: CallerDep, parts: PartsDep, wanted: WantedDep) -> Response:
     """As it was uploaded; one `Range` at a time."""
-    return _sent(await parts.read_raw.of_owner(caller.user_id, document_id, _wanted(request)))
+    return _sent(await parts.read_raw.of_owner(caller.user_id, document_id, wanted))
 
 
 @router.post(
@@ -232,16 +246,9 @@ async def show_deletion(request: Request, deletion_id: UUID, parts: PartsDep) ->
     responses={**FILE, **problems(416)},
     summary="Show the file behind a link",
 )
-async def show_raw(request: Request, token: str, parts: PartsDep) -> Response:
+async def show_raw(token: str, parts: PartsDep, wanted: WantedDep) -> Response:
     """Inline, by the link's secret alone."""
-    return _sent(await parts.read_raw.by_link(token, _wanted(request)))
-
-
-def _wanted(request: Request) -> Wanted:
-    headers = request.headers
-    return Wanted(
-        range=headers.get("range"), if_range=headers.get("if-range"), if_none_match=headers.get("if-none-match")
-    )
+    return _sent(await parts.read_raw.by_link(token, wanted))
 
 
 def _sent(found: Bytes) -> Response:

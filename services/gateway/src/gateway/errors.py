@@ -5,7 +5,7 @@ from uuid import UUID
 
 from chassis.failures import Failure
 from chassis.problems import ErrorEntry, ProblemError
-from contracts.documents import DocumentStatus, RejectedFile
+from contracts.documents import DocumentStatus, RejectedFile, UploadProblem
 from contracts.problems import FieldError, Problem
 
 from gateway.multipart import MalformedBody
@@ -102,10 +102,6 @@ class TooManyStreams(Exception):
         super().__init__("So many streams of this account are open that no other one is begun.")
 
 
-class _RejectedProblem(Problem):
-    rejected: list[RejectedFile]
-
-
 class NothingAccepted(ProblemError):
     """Not one file of an upload was taken; the problem says why, file by file."""
 
@@ -123,7 +119,7 @@ class NothingAccepted(ProblemError):
 
     def problem(self, request_id: str) -> Problem:
         plain = super().problem(request_id)
-        return _RejectedProblem(**plain.model_dump(), rejected=self.rejected)
+        return UploadProblem(**plain.model_dump(), rejected=self.rejected)
 
 
 _NO_FILE = "Not one of the files can be taken."

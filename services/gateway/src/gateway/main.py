@@ -92,6 +92,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         errors=ERRORS,
         title="docqa",
         openapi_url=reference.OPENAPI,
+        generate_unique_id_function=reference.operation_id,
         unbounded=[document_routes.UPLOAD],
         cors_origins=settings.cors_origins,
     )

@@ -71,14 +71,17 @@ async def list_chats(
     return await parts.qa(onward(request, caller=caller, headers=headers))
 
 
-@router.get("/chats/{chat_id}", summary="Show a chat", **_route(answers(ChatWithMessages), 404))
+@router.get(
+    "/chats/{chat_id}", operation_id="show_chat", summary="Show a chat", **_route(answers(ChatWithMessages), 404)
+)
 @router.patch(
     "/chats/{chat_id}",
+    operation_id="rename_chat",
     openapi_extra=json_body(RenameChatRequest),
     summary="Rename a chat",
     **_route(answers(Chat), 404),
 )
-@router.delete("/chats/{chat_id}", summary="Delete a chat", **_route({}, 404, status=204))
+@router.delete("/chats/{chat_id}", operation_id="delete_chat", summary="Delete a chat", **_route({}, 404, status=204))
 async def one_chat(request: Request, chat_id: UUID, caller: VerifiedDep, parts: PartsDep) -> Response:
     """Answered by qa."""
     del chat_id  # qa reads it
@@ -86,9 +89,15 @@ async def one_chat(request: Request, chat_id: UUID, caller: VerifiedDep, parts: 
     return await parts.qa(onward(request, caller=caller, body=await body_of(request), headers=headers))
 
 
-@router.post("/chats/{chat_id}/messages/{message_id}/stop", summary="Stop an answer", **_route({}, 404, status=204))
+@router.post(
+    "/chats/{chat_id}/messages/{message_id}/stop",
+    operation_id="stop_answer",
+    summary="Stop an answer",
+    **_route({}, 404, status=204),
+)
 @router.post(
     "/chats/{chat_id}/messages/{message_id}/feedback",
+    operation_id="rate_answer",
     openapi_extra=json_body(FeedbackRequest),
     summary="Rate an answer",
     **_route({}, 404, status=204),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chassis.observing import REQUEST_ID
 from contracts.accounts import (
     CreateKeyRequest,
     DeleteAccountRequest,
@@ -13,16 +14,19 @@ from contracts.accounts import (
     SignupRequest,
 )
 from contracts.config import AcceptedType, Config
+from contracts.documents import UploadProblem
 from contracts.fields import LONGEST_QUESTION, MOST_PASSAGES, USUAL_PASSAGES
+from contracts.problems import Problem
 from contracts.questions import AskRequest, FeedbackRequest, RenameChatRequest, SearchRequest
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
 
-from gateway.describing import REF
+from gateway.describing import HEADERS, REF, headers
 from gateway.filetypes import ACCEPTED
 from gateway.parts import PartsDep
 
@@ -43,6 +47,8 @@ _READ_BY_OTHERS = (
 )
 """Bodies that no route of ours declares as a parameter: they are forwarded as they are, or read within bounds."""
 
+_REFUSALS = (Problem, UploadProblem)
+
 _DESCRIPTION = """
 Put documents in, ask questions, get answers that cite the page they come from.
 
@@ -57,7 +63,7 @@ Every error is an RFC 9457 problem with a stable `code`.
 router = APIRouter()
 
 
-@router.get("/api/config", tags=["About"], summary="Limits and models")
+@router.get("/api/config", operation_id="show_config", tags=["About"], summary="Limits and models")
 async def config(parts: PartsDep) -> Config:
     """What a client should know before anyone logs in."""
     settings = parts.settings
@@ -102,8 +108,13 @@ def serve_assets(app: FastAPI) -> None:
     app.mount(ASSETS, StaticFiles(directory=Path(str(swagger_ui_path))), name="swagger")
 
 
+def operation_id(route: APIRoute) -> str:
+    """What generated clients call the operation: its function's name, where a route does not say otherwise."""
+    return route.name
+
+
 def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """The OpenAPI document: FastAPI's, with the bodies that other services read."""
+    """The OpenAPI document: FastAPI's, with the bodies that other services read, problems, and headers of answers."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -118,9 +129,18 @@ def _described(app: FastAPI) -> dict[str, Any]:
         title="docqa", version=VERSION, summary="Questions to your documents.", description=_DESCRIPTION,
         routes=app.routes, tags=[{"name": name} for name in _IN_READING_ORDER],
     )  # fmt: skip
-    _, forwarded = models_json_schema([(model, "validation") for model in _READ_BY_OTHERS], ref_template=REF)
-    document["components"]["schemas"].update(forwarded["$defs"])
+    _, read = models_json_schema([(model, "validation") for model in _READ_BY_OTHERS], ref_template=REF)
+    _, sent = models_json_schema([(model, "serialization") for model in _REFUSALS], ref_template=REF)
+    document["components"]["schemas"].update(read["$defs"] | sent["$defs"])
+    document["components"]["headers"] = HEADERS
+    for answer in _answers_of(document):
+        answer.setdefault("headers", {}).update(headers(REQUEST_ID))
     return document
+
+
+def _answers_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    return [answer for operation in operations for answer in operation["responses"].values()]
 
 
 _IN_READING_ORDER = ("Accounts", "Documents", "Questions", "About")

@@ -8,8 +8,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 from contracts.accounts import Tokens
-from contracts.documents import RejectedFile
-from contracts.problems import Problem
+from contracts.documents import UploadProblem
 from pydantic import BaseModel, ValidationError
 
 from docqa.credentials import Credentials, Login, server_url
@@ -134,10 +133,6 @@ class Client:
             raise ServerAway(self.url, str(error) or type(error).__name__) from None
 
 
-class _ProblemOfUpload(Problem):
-    rejected: list[RejectedFile] = []  # noqa: RUF012 - pydantic copies it
-
-
 def _raise_for_problem(response: httpx.Response) -> None:
     if not response.is_success:
         raise refusal(response.status_code, response.content)
@@ -146,12 +141,12 @@ def _raise_for_problem(response: httpx.Response) -> None:
 def refusal(status: int, body: bytes | str) -> ServerRefused:
     """The error that a problem document tells of, its field errors included."""
     try:
-        problem = _ProblemOfUpload.model_validate_json(body)
+        problem = UploadProblem.model_validate_json(body)
     except ValidationError:
         return ServerRefused(status=status, code=f"http.{status}", text="The server's answer is not one of docqa's")
-    details = "".join(f"\n  {error.field}: {error.detail}" for error in problem.errors or [])
-    text = problem.detail + details
-    return ServerRefused(status=problem.status, code=problem.code, text=text, rejected=problem.rejected)
+    others = [error for error in problem.errors or [] if error.detail != problem.detail]
+    text = problem.detail + "".join(f"\n  {error.field}: {error.detail}" for error in others)
+    return ServerRefused(status=problem.status, code=problem.code, text=text, rejected=problem.rejected or ())
 
 
 def _parse(kind: type[ModelT], response: httpx.Response) -> ModelT:
