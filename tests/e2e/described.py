@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from chassis.web import EXPOSED
 from jsonschema import Draft202012Validator, FormatChecker
 
 PROBLEM = "application/problem+json"
@@ -35,14 +36,17 @@ class Description:
 
     def mistakes(self, answer: httpx.Response) -> list[str]:
         """How the answer differs from what is declared for its route and status, and from what holds everywhere."""
-        return [*_of_headers(answer), *(_of_problem(answer) if answer.status_code >= 400 else self._of_body(answer))]
+        mistakes = [*_of_headers(answer), *self._of_headers(answer)]
+        if answer.request.method == "HEAD":
+            return [*mistakes, *(["a body"] if answer.content else [])]
+        return [*mistakes, *(_of_problem(answer) if answer.status_code >= 400 else []), *self._of_body(answer)]
 
     def declared(self, method: str, path: str) -> Mapping[str, Any] | None:
-        """The operation behind a path; the longest template is the most particular one."""
+        """The operation behind a path; the longest template is the most particular one. HEAD is answered as GET is."""
         fitting = [template for template in self.openapi["paths"] if _fits(template, path)]
         most_particular = min(fitting, key=lambda template: template.count("{"), default=None)
         operations = {} if most_particular is None else self.openapi["paths"][most_particular]
-        operation: Mapping[str, Any] | None = operations.get(method.lower())
+        operation: Mapping[str, Any] | None = operations.get("get" if method == "HEAD" else method.lower())
         return operation
 
     def undeclared(self, answer: httpx.Response) -> str | None:
@@ -50,29 +54,41 @@ class Description:
         operation = self.declared(answer.request.method, answer.request.url.path)
         if operation is None or str(answer.status_code) in operation["responses"]:
             return None
-        if answer.status_code >= 400 and answer.json().get("code") in ANYWHERE:
+        if answer.request.method != "HEAD" and answer.status_code >= 400 and answer.json().get("code") in ANYWHERE:
             return None
         return f"{answer.status_code} is not declared"
 
-    def _of_body(self, answer: httpx.Response) -> list[str]:
-        operation = self.declared(answer.request.method, answer.request.url.path)
-        if operation is None or not _is_json(answer):
+    def _of_headers(self, answer: httpx.Response) -> list[str]:
+        """Headers that are declared as always there and are not, and those that clients act on and nobody declared."""
+        if (declared := self._declared_answer(answer)) is None:
             return []
-        content = operation["responses"].get(str(answer.status_code), {}).get("content", {})
-        schema = content.get("application/json", {}).get("schema")
-        if schema is None:
-            return [f"{answer.status_code} declares no JSON"]
-        return self._against(schema, answer.json())
+        headers = {name: self._resolved(header) for name, header in declared["headers"].items()}
+        missing = [name for name, header in headers.items() if header["required"] and name not in answer.headers]
+        undeclared = [name for name in (*EXPOSED, "Location") if name in answer.headers and name not in headers]
+        return [*(f"no {name}" for name in missing), *(f"{name} is not declared" for name in undeclared)]
+
+    def _of_body(self, answer: httpx.Response) -> list[str]:
+        if (declared := self._declared_answer(answer)) is None:
+            return []
+        content, kind = declared.get("content", {}), answer.headers.get("content-type", "").partition(";")[0]
+        if kind not in (content or {""}):
+            return [f"{answer.status_code} declares no {kind or 'empty body'}"]
+        return self._against(content[kind]["schema"], answer.json()) if kind.endswith("json") else []
+
+    def _declared_answer(self, answer: httpx.Response) -> Mapping[str, Any] | None:
+        operation = self.declared(answer.request.method, answer.request.url.path)
+        declared: Mapping[str, Any] | None = (operation or {"responses": {}})["responses"].get(str(answer.status_code))
+        return declared
+
+    def _resolved(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
+        name = header.get("$ref", "").rpartition("/")[2]
+        found: Mapping[str, Any] = self.openapi["components"]["headers"][name] if name else header
+        return found
 
     def _against(self, schema: Mapping[str, Any], body: object) -> list[str]:
         whole = {**schema, "components": self.openapi["components"]}
         errors = Draft202012Validator(whole, format_checker=FormatChecker()).iter_errors(body)
         return [f"{error.json_path}: {error.message}" for error in errors]
-
-
-def _is_json(answer: httpx.Response) -> bool:
-    kind: str = answer.headers.get("content-type", "")
-    return kind.startswith("application/json")
 
 
 def _fits(template: str, path: str) -> bool:

@@ -163,7 +163,7 @@ class Person:
 
 async def _as_described(answer: httpx.Response) -> None:
     """Whatever she sees is what `/openapi.json` says; streams and files are read by whoever asked for them."""
-    if "json" in answer.headers.get("content-type", ""):
+    if "json" in answer.headers.get("content-type", "") or answer.request.method == "HEAD":
         await answer.aread()
     description = Description.of(f"{answer.request.url.scheme}://{answer.request.url.netloc.decode()}")
     mistakes = [*description.mistakes(answer), description.undeclared(answer)]

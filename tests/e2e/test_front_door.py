@@ -1,6 +1,7 @@
 """What anybody finds at the door without a login."""
 
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -57,12 +58,37 @@ async def test_what_is_not_there_is_a_problem_too(stack: Stack) -> None:
             assert "access-control-allow-origin" not in answer.headers, "no origin is named by default"
 
 
+async def test_whatever_can_be_got_can_be_looked_at(stack: Stack) -> None:
+    async with Person(stack.url) as ada:
+        await ada.signs_up()
+        (document,) = await ada.uploads(("looked-at.txt", b"It is looked at.", "text/plain"))
+        await ada.waits_for(document["id"], "ready")
+        paths = (await ada.gets("/openapi.json"))["paths"]
+        ids = {"document_id": document["id"], "chat_id": str(uuid4()), "deletion_id": str(uuid4()), "token": "none"}
+        for path in (template.format(**ids) for template, operations in paths.items() if "get" in operations):
+            head = await ada.http.head(path)
+            async with ada.http.stream("GET", path) as get:
+                assert (head.status_code, _lasting(head)) == (get.status_code, _lasting(get)), path
+        part = await ada.http.head(f"/api/docs/{document['id']}/raw", headers={"Range": "bytes=3-5"})
+        assert (part.status_code, part.headers["content-length"]) == (206, "3")
+        assert part.headers["content-range"] == "bytes 3-5/16"
+        assert (await ada.http.head("/api/auth/login")).headers["allow"] == "POST"
+
+
+def _lasting(answer: httpx.Response) -> dict[str, str]:
+    """The headers that are the same each time; a body that is streamed has a framing, and without it there is none."""
+    each_time = {"x-request-id", "date", "transfer-encoding"}
+    return {name: value for name, value in answer.headers.items() if name not in each_time}
+
+
 @pytest.mark.parametrize("service", ["gateway", "auth", "ingest", "embedder", "qa"])
 async def test_every_service_tells_how_it_is(stack: Stack, service: str) -> None:
     async with httpx.AsyncClient(base_url=stack.addresses.url(service)) as probe:
         for path in ("/health/live", "/health/ready"):
             answer = await probe.get(path)
             assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+            head = await probe.head(path)
+            assert (head.status_code, head.headers["content-length"], head.content) == (200, "15", b"")
         metrics = await probe.get("/metrics")
         assert metrics.headers["content-type"].startswith("text/plain; version=")
         assert "docqa_http_requests_total" in metrics.text
