@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from libs.chassis.tests.processes import Process, raw
+
 APP = """
 import asyncio, sys
 from contextlib import asynccontextmanager
@@ -86,37 +88,6 @@ serve(app, settings)
 """
 
 
-class Process:
-    """A service as a process of its own."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        (folder / "app.py").write_text(APP)
-        self.log = folder / "log"
-        with self.log.open("wb") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, str(folder / "app.py"), str(self.port), *options], stdout=out, stderr=out
-            )
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    async def ready(self) -> "Process":
-        async with asyncio.timeout(20), httpx.AsyncClient() as client:
-            while True:
-                try:
-                    await client.get(f"{self.url}/health/live")
-                except httpx.TransportError:
-                    assert self.process.poll() is None, self.log.read_text()
-                    await asyncio.sleep(0.02)
-                else:
-                    return self
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
-
-
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[list[Process]]:
     started: list[Process] = []
@@ -130,16 +101,14 @@ def processes(tmp_path: Path) -> Iterator[list[Process]]:
 @pytest.fixture
 async def service(tmp_path: Path, processes: list[Process]) -> Process:
     """A service of this test's own, to be stopped."""
-    processes.append(Process(tmp_path))
+    processes.append(Process(tmp_path, APP))
     return await processes[0].ready()
 
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("service"))
-    yield process
-    process.process.kill()
-    process.process.wait()
+    with Process(tmp_path_factory.mktemp("service"), APP).running() as process:
+        yield process
 
 
 @pytest.fixture
@@ -217,7 +186,7 @@ async def test_a_service_that_has_failed_and_is_told_to_leave_as_well_leaves_in_
 async def test_a_stream_that_does_not_listen_does_not_keep_the_process(
     tmp_path: Path, processes: list[Process]
 ) -> None:
-    processes.append(Process(tmp_path, "short-grace"))
+    processes.append(Process(tmp_path, APP, "short-grace"))
     service = await processes[0].ready()
     async with httpx.AsyncClient(base_url=service.url) as client, client.stream("GET", "/deaf") as answer:
         assert await anext(answer.aiter_bytes()) == b"x"
@@ -226,7 +195,7 @@ async def test_a_stream_that_does_not_listen_does_not_keep_the_process(
 
 
 async def test_a_service_that_cannot_leave_is_ended(tmp_path: Path, processes: list[Process]) -> None:
-    processes.append(Process(tmp_path, "short-grace", "cannot-stop"))
+    processes.append(Process(tmp_path, APP, "short-grace", "cannot-stop"))
     service = await processes[0].ready()
     began = time.monotonic()
 
@@ -235,14 +204,14 @@ async def test_a_service_that_cannot_leave_is_ended(tmp_path: Path, processes: l
 
 
 async def test_a_service_that_cannot_start_says_why_and_ends(tmp_path: Path, processes: list[Process]) -> None:
-    processes.append(Process(tmp_path, "cannot-start"))
+    processes.append(Process(tmp_path, APP, "cannot-start"))
 
     assert await asyncio.to_thread(processes[0].process.wait, 20) == 3
     assert "the lease of the building is over" in processes[0].log.read_text()
 
 
 async def test_a_port_in_use_is_told_and_ends(tmp_path: Path, processes: list[Process]) -> None:
-    process = Process(tmp_path)
+    process = Process(tmp_path, APP)
     processes.append(process)
     await process.ready()
     command = [sys.executable, str(tmp_path / "app.py"), str(process.port)]
@@ -251,15 +220,6 @@ async def test_a_port_in_use_is_told_and_ends(tmp_path: Path, processes: list[Pr
 
     assert second.returncode == 3
     assert b"address already in use" in said
-
-
-async def raw(service: Process, request: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-    writer.write(request)
-    await writer.drain()
-    answer = await asyncio.wait_for(reader.read(), 10)
-    writer.close()
-    return answer
 
 
 async def test_what_is_no_http_is_answered_with_a_problem(shared: Process) -> None:
