@@ -26,6 +26,9 @@ DISCARD_SECONDS = 10.0
 BODY_SECONDS = 30.0
 """So long a bounded body may take, all of it: a mebibyte from the slowest of lines."""
 
+IMPATIENCE_SECONDS = 1.0
+"""So long a body that was never asked for is awaited: whoever waits for leave to send it may have lost patience."""
+
 CLIENT_CLOSED = 499
 
 log = logging.getLogger(__name__)
@@ -154,7 +157,7 @@ class _Body:
         self._limit = limit
         self._read = 0
         self._until = asyncio.get_running_loop().time() + BODY_SECONDS
-        self._waits_for_leave = b"expect" in headers
+        self._waits_for_leave = headers.get(b"expect", b"").lower() == b"100-continue"
         self.complete = not self._announced and b"transfer-encoding" not in headers
 
     def refuse_announced(self) -> None:
@@ -162,6 +165,7 @@ class _Body:
             raise too_large()
 
     async def receive(self) -> Message:
+        self._waits_for_leave = False  # the server gives it as soon as anybody reads
         message = await (self._receive() if self.complete or self._limit is None else self._in_time())
         if message["type"] == "http.disconnect" and not self.complete:
             self._state["client_gone"] = True
@@ -178,10 +182,11 @@ class _Body:
             raise HTTPException(408) from None
 
     async def discard(self) -> None:
-        """Read on until the end, for ten seconds at most."""
-        if self.complete or (self._waits_for_leave and not self._read):
-            return
+        """Read on until the end, for ten seconds at most; for one if it has never been asked for and does not come."""
         with suppress(TimeoutError):
+            if self._waits_for_leave and not self.complete:
+                async with asyncio.timeout(IMPATIENCE_SECONDS):
+                    self._note(await self._receive())
             async with asyncio.timeout(DISCARD_SECONDS):
                 while not self.complete:
                     self._note(await self._receive())

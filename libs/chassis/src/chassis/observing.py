@@ -48,7 +48,7 @@ class Observing:
         with telemetry.request_trace(parent), structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
-                    await response_of(_headers_too_large(), request_id)(scope, receive, seen.send)
+                    await response_of(headers_too_large(), request_id)(scope, receive, seen.send)
                 else:
                     await self._app(scope, receive, seen.send)
             finally:
@@ -115,7 +115,8 @@ def _ids_of(scope: Scope) -> dict[str, str]:
     return {name: value for name, value in given.items() if UUID_FORM.fullmatch(value)}
 
 
-def _headers_too_large() -> ProblemError:
+def headers_too_large() -> ProblemError:
+    """431 for headers, or trailers, beyond what any request of ours needs."""
     return ProblemError(
         431, "request.headers_too_large", "Headers too large", "The headers of the request are too large."
     )

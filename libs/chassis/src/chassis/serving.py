@@ -6,64 +6,22 @@ import gc
 import select
 import signal
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import uvicorn
-from contracts.problems import CONTENT_TYPE
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from chassis import process
-from chassis.ids import uuid7
-from chassis.observing import REQUEST_ID
-from chassis.problems import ProblemError
+from chassis.http_protocol import LINGER, Protocol
 from chassis.settings import ServiceSettings
 
 REQUESTS_GRACE = 12
 """Seconds that requests under way have left after SIGTERM."""
 
-LINGER = 1.0
-"""Seconds that an open connection has left after SIGTERM to bring one more request: it may be on its way already."""
-
 PROCESS_GRACE = 28.0
 """Seconds after which the process ends whatever it does: orchestrators kill at 30."""
 
 START_FAILED = 3
-
-
-class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 whose answer to what is no HTTP is a problem, too, and whose end cuts nobody off."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
-        if self._is_leaving:
-            self.shutdown()
-
-    def shutdown(self) -> None:
-        """The next answer is the last, and says so; without a request in time there is none."""
-        if self.cycle is not None and not self.cycle.response_started:
-            self.cycle.keep_alive = False
-        self.loop.call_later(LINGER, super().shutdown)
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        if self._is_leaving:
-            self.cycle.keep_alive = False
-
-    @property
-    def _is_leaving(self) -> bool:
-        return cast(FastAPI, self.config.app).state.stopping.is_set()  # type: ignore[no-any-return]
-
-    def send_400_response(self, msg: str) -> None:
-        request_id = uuid7().hex
-        problem = ProblemError(400, "request.malformed", "Malformed request", msg).problem(request_id)
-        body = problem.model_dump_json(exclude_none=True).encode()
-        head = (
-            f"HTTP/1.1 400 Bad Request\r\ncontent-type: {CONTENT_TYPE}\r\ncontent-length: {len(body)}\r\n"
-            f"{REQUEST_ID.lower()}: {request_id}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
 
 
 class Server(uvicorn.Server):
