@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from chassis.http_protocol import HEAD_BYTES
@@ -436,3 +438,25 @@ async def test_an_answer_of_known_length_to_http_1_0_tells_it_and_asks_for_nothi
     assert head.startswith(b"HTTP/1.1 200")
     assert b"content-length: %d" % len(body) in head
     assert json.loads(body)["first"] == "hello"
+
+
+async def test_requests_that_are_pipelined_without_an_end_wait_outside(service: Process) -> None:
+    def mebibytes() -> int:
+        fields = Path(f"/proc/{service.process.pid}/statm").read_text().split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") // 1024**2
+
+    before = mebibytes()
+    async with connected(service) as connection:
+
+        async def read() -> None:
+            while await connection.reader.read(65_536):
+                pass
+
+        reading = asyncio.create_task(read())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(3):
+                while True:
+                    await connection.send(request("GET /health/live") * 1000)
+        reading.cancel()
+
+        assert mebibytes() - before < 150

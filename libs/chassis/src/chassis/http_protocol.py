@@ -1,6 +1,7 @@
 """HTTP/1.1 within bounds: heads end in time, an Upgrade is passed over, and whoever has to leave is told so."""
 
 import asyncio
+from collections.abc import Sized
 from http import HTTPStatus
 from typing import cast
 
@@ -8,6 +9,7 @@ import httptools
 from contracts.problems import CONTENT_TYPE
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from chassis.ids import uuid7
@@ -36,6 +38,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
         self._stopping: asyncio.Event = cast(FastAPI, self.config.app).state.stopping
         self._await_head()
         if self._stopping.is_set():
@@ -156,6 +159,18 @@ class Protocol(HttpToolsProtocol):
         if self.pipeline:
             return False
         return self.cycle is None or not self.cycle.response_started or (self._in_head and self.cycle.response_complete)
+
+
+class _Flow(FlowControl):
+    """Reads nothing more while whole requests wait for their turn: uvicorn would let in more with every answer."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
 
 
 def _answer(problem: ProblemError) -> bytes:
