@@ -61,3 +61,4 @@ def _create(connection: Connection) -> Any:
     operations = Operations(MigrationContext.configure(connection))
     schema.create_v1(operations)
     schema.create_v2(operations)
+    schema.create_v3(operations)

@@ -23,7 +23,7 @@ from messaging.outbox import Outbox
 from messaging.records import Record
 from messaging.subscribing import Subscription, Together
 from messaging.tables import DeadLetter, JobRow, OutboxRow
-from messaging.working import Worker
+from messaging.working import Worker, workers_of
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -89,7 +89,7 @@ async def test_a_record_heard_twice_changes_nothing(transactions: Transactions) 
 
 async def test_what_a_handler_notes_begins_with_its_commit(transactions: Transactions) -> None:
     work = SomeWork()
-    handling = a_handling(transactions, workers={work.kind: Worker(work, transactions)})
+    handling = a_handling(transactions, workers=[Worker(work, transactions)])
     await handling.handle(record_of(uploaded()))
     await until(lambda: is_done(transactions))
     assert work.finished[0].attempt == 1
@@ -97,7 +97,7 @@ async def test_what_a_handler_notes_begins_with_its_commit(transactions: Transac
 
 async def test_what_a_handler_notes_waits_where_all_places_are_taken(transactions: Transactions) -> None:
     work = SomeWork(held=True)
-    handling = a_handling(transactions, workers={work.kind: Worker(work, transactions)})
+    handling = a_handling(transactions, workers=[Worker(work, transactions)])
     for _ in range(3):
         await handling.handle(record_of(uploaded()))
     async with transactions.begin() as session:
@@ -105,6 +105,25 @@ async def test_what_a_handler_notes_waits_where_all_places_are_taken(transaction
     assert states == ["running", "waiting", "waiting"]
     work.gate.set()
     await until(lambda: is_done(transactions))
+
+
+async def test_a_light_job_begins_with_its_commit_though_all_other_places_are_taken(transactions: Transactions) -> None:
+    async def note_by_size(session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
+        light = fact.size_bytes == 0
+        await jobs.add(session, kind="some", subject=fact.subject, version=1, owner=fact.owner_id, light=light)
+
+    work = SomeWork(held=True, light_concurrency=1)
+    handling = a_handling(transactions, {DocumentUploaded: note_by_size}, workers=workers_of(work, transactions))
+    large, small = uploaded(), [uploaded().model_copy(update={"size_bytes": 0}) for _ in range(2)]
+    for fact in (large, *small, uploaded()):
+        await handling.handle(record_of(fact))
+    await until(lambda: len(work.runs) == 2)
+    assert [job.subject for job in work.runs] == [large.subject, small[0].subject]
+    async with transactions.begin() as session:
+        waiting = list(await session.scalars(select(JobRow.light).where(JobRow.state == "waiting")))
+    assert sorted(waiting) == [False, True]
+    work.gate.set()
+    await until(lambda: len(work.finished) == 2)
 
 
 async def test_what_a_handler_noted_that_failed_is_not_begun(transactions: Transactions) -> None:
@@ -116,7 +135,7 @@ async def test_what_a_handler_noted_that_failed_is_not_begun(transactions: Trans
             raise ValueError
 
     worker = Worker(work, transactions)
-    handling = a_handling(transactions, {DocumentUploaded: fail_once}, workers={work.kind: worker})
+    handling = a_handling(transactions, {DocumentUploaded: fail_once}, workers=[worker])
     await handling.handle(record_of(uploaded()))
     await until(lambda: is_done(transactions))
     assert [job.attempt for job in work.finished] == [1], "the first transaction has left nothing"

@@ -20,6 +20,7 @@ async def test_the_tables_are_what_the_migration_makes(engine: AsyncEngine) -> N
 async def test_going_back_leaves_nothing(engine: AsyncEngine) -> None:
     def drop(connection: Connection) -> list[str]:
         operations = Operations(MigrationContext.configure(connection))
+        schema.drop_v3(operations)
         schema.drop_v2(operations)
         schema.drop_v1(operations)
         return inspect(connection).get_table_names()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
+import pytest
 from chassis.transactions import Driver, Transactions, driver_of
 from messaging import fences, jobs, taking
 from messaging.jobs import Job, NewJob
@@ -12,20 +13,20 @@ from messaging.taking import Taken
 LEASE = timedelta(seconds=30)
 
 
-async def note(transactions: Transactions, owner: str, count: int, *, start: int = 0) -> None:
+async def note(transactions: Transactions, owner: str, count: int, *, start: int = 0, light: bool = False) -> None:
     async with transactions.begin() as session:
         await jobs.add_many(
             session,
             [
-                NewJob(kind="some", subject=f"{owner}{part}", version=1, owner=owner)
+                NewJob(kind="some", subject=f"{owner}{part}", version=1, owner=owner, light=light)
                 for part in range(start, start + count)
             ],
         )
 
 
-async def take(transactions: Transactions, most: int = 1) -> list[Taken]:
+async def take(transactions: Transactions, most: int = 1, *, light: bool = False) -> list[Taken]:
     async with transactions.driver() as driver:
-        taken, _ = await taking.take(driver, kind="some", lease=LEASE, most=most)
+        taken, _ = await taking.take(driver, kind="some", lease=LEASE, most=most, light=light)
     return taken
 
 
@@ -65,6 +66,20 @@ async def test_several_places_are_shared_among_the_owners(transactions: Transact
     assert len(await take(transactions, 4)) == 4
     await note(transactions, "b", 10)
     assert sorted(each.job.owner for each in await take(transactions, 4)) == ["a", "a", "b", "b"]
+
+
+async def test_light_jobs_can_be_taken_alone_and_their_owners_take_turns(transactions: Transactions) -> None:
+    await note(transactions, "a", 3)
+    await note(transactions, "b", 3, light=True)
+    await note(transactions, "c", 1, light=True)
+    taken = [each.job.owner for _ in range(5) for each in await take(transactions, light=True)]
+    assert taken == ["b", "c", "b", "b"]
+    assert await take_owners(transactions, 4) == ["a"] * 3
+
+
+async def test_a_light_job_may_be_taken_like_any_other(transactions: Transactions) -> None:
+    await note(transactions, "a", 1, light=True)
+    assert await take_owners(transactions, 2) == ["a"]
 
 
 async def test_what_is_not_yet_due_is_left(transactions: Transactions) -> None:
@@ -124,13 +139,15 @@ async def test_renewing_finds_only_what_is_still_held(transactions: Transactions
     assert set(held) == {("a0", 1, 0, 1)}
 
 
-async def test_taking_stays_quick_behind_a_long_queue(transactions: Transactions) -> None:
+@pytest.mark.parametrize("statement", [taking._TAKE_JOB, taking._TAKE_LIGHT])
+async def test_taking_stays_quick_behind_a_long_queue(transactions: Transactions, statement: str) -> None:
     """Counted in pages read, not in time: a taking must not walk the queue."""
     for owner in range(10):
         await note(transactions, f"owner{owner:02}-", 300)
+        await note(transactions, f"owner{owner:02}-", 3, start=300, light=True)
     async with transactions.driver() as driver:
         await driver.execute("ANALYZE jobs")
-        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {taking._TAKE_JOB}"
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
         plan = await driver.fetchval(explain, "some", 1, LEASE)
     top = plan[0]["Plan"]
     assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < 200

@@ -117,7 +117,7 @@ class AtWork:
         (subscription,) = Subscribers(self.parts.stage).subscriptions()
         self.works: dict[str, Work] = {work.kind: work for work in self.parts.works()}
         self.workers: dict[str, Worker] = {}
-        self._handling = Handling(subscription, self.transactions, workers=self.workers)
+        self._handling = Handling(subscription, self.transactions, workers=self.workers.values())
         self._offset = 0
 
     def work(self, kind: str) -> Work:

@@ -114,7 +114,7 @@ class AtWork:
         self.store = store
         self.readers = readers
         stage = stage_of(Outbox("ingest"), store)
-        (subscription,) = Subscribers(stage).subscriptions()
+        (subscription,) = Subscribers(stage, settings).subscriptions()
         self._handlers = subscription.handlers
         self._works = works(settings, self.sessions, store=store, readers=readers, stage=stage)
         self._worked: list[str] = []

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -9,15 +10,22 @@ from uuid import uuid4
 
 import pytest
 from chassis.failures import Misconfigured
+from chassis.fork_client import Ended
 from chassis.objects import LocalFiles
 from contracts.facts import DocumentChunked, DocumentFailed, DocumentParsingStarted
 from contracts.objects import About, about_key, chunks_key, raw_key
 from ingest import scratch
+from ingest.extraction import Extraction
+from ingest.orders import ParseOrder
+from ingest.settings import IngestSettings
 from ingest.workers import Parse
+from messaging import jobs
 from messaging.finishing import Ending
 from messaging.pausing import back_off
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.tests.at_work import AtWork, Document, Zombie
+from services.ingest.tests.at_work import AtWork, Document, ReadersHere, Zombie
+from services.ingest.tests.waiting import until
 from tests.samples import hostile
 from tests.samples.handbook import handbook_pdf
 
@@ -374,6 +382,79 @@ async def give_up(ingest: AtWork) -> None:
         while not await ingest.said(DocumentFailed):
             await ingest.make_due("parse")
             await ingest.settled()
+
+
+class BusyReaders(ReadersHere):
+    """Readers that go on reading for as long as they are kept busy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading = 0
+        self.may_end = asyncio.Event()
+
+    async def _read(self, wanted: Extraction) -> Ended:
+        self.reading += 1
+        await self.may_end.wait()
+        return await super()._read(wanted)
+
+
+@pytest.fixture
+def busy(settings: IngestSettings, engine: AsyncEngine, object_store: LocalFiles) -> AtWork:
+    """Ingest with two readers that do not come to an end."""
+    return AtWork(settings.model_copy(update={"readers": 2}), engine, object_store, BusyReaders())
+
+
+@asynccontextmanager
+async def all_readers_busy(busy: AtWork) -> AsyncIterator[list[Document]]:
+    """While an owner's documents take all readers, and one more waits for one."""
+    readers, owner = busy.readers, uuid4()
+    assert isinstance(readers, BusyReaders)
+    slow = [Document(handbook_pdf(), owner=owner) for _ in range(3)]
+    async with busy.working():
+        for document in slow:
+            await busy.store_upload(document)
+        await busy.hear(*(document.uploaded() for document in slow))
+        await until(lambda: readers.reading == 2)
+        yield slow
+        readers.may_end.set()
+        await busy.settled()
+
+
+async def test_a_note_waits_for_nobodys_pdf(busy: AtWork) -> None:
+    note = a_text()
+    async with all_readers_busy(busy) as slow:
+        await busy.store_upload(note)
+        await busy.hear(note.uploaded())
+        await busy.has_said(DocumentChunked)
+        assert (await busy.job(slow[2])).state == "waiting"
+
+    first, *others = await busy.said(DocumentChunked)
+    assert first.document_id == note.id
+    assert {fact.document_id for fact in others} == {document.id for document in slow}
+
+
+async def test_what_needs_a_reader_waits_for_one(busy: AtWork) -> None:
+    long = a_text("The ferry leaves at nine, and not before. " * 10)
+    async with all_readers_busy(busy):
+        await busy.store_upload(long)
+        await busy.hear(long.uploaded())
+        assert (await busy.job(long)).light is False
+        assert (await busy.job(long)).state == "waiting"
+
+    assert long.id in {fact.document_id for fact in await busy.said(DocumentChunked)}
+
+
+async def test_a_note_that_an_older_release_has_noted_is_read_in_its_turn(busy: AtWork) -> None:
+    note = a_text()
+    async with all_readers_busy(busy):
+        await busy.store_upload(note)
+        async with busy.sessions.begin() as session:  # it says nothing of how light its jobs are
+            order = ParseOrder(round=0, sha256=note.digest).to_payload()
+            await jobs.add(session, kind="parse", subject=note.id, version=1, owner=note.owner, payload=order)
+        await busy.hear(note.uploaded())
+        assert len(await busy.jobs(note)) == 1
+
+    assert note.id in {fact.document_id for fact in await busy.said(DocumentChunked)}
 
 
 async def test_many_documents_are_read_at_once_and_none_twice(ingest: AtWork) -> None:

@@ -31,7 +31,7 @@ from messaging.replaying import Replayer
 from messaging.subscribing import Subscription, group_of
 from messaging.watchdog import Watchdog
 from messaging.workers import Work
-from messaging.working import Worker
+from messaging.working import workers_of
 
 AGAIN = 1.0
 DRAIN_SECONDS = 3.0
@@ -79,8 +79,9 @@ class Delivery:
             on_wiped=on_wiped,
             on_trouble=self._doubt.set,
         )
-        self._workers = {work.kind: Worker(work, self.transactions, self.wake) for work in works}
-        self._pulse = Pulse(self.transactions, list(self._workers), self.wake)
+        self._kinds = [work.kind for work in works]
+        self._workers = [worker for work in works for worker in workers_of(work, self.transactions, self.wake)]
+        self._pulse = Pulse(self.transactions, self._kinds, self.wake)
         self._chores = {chore.name: ChoreRunner(chore, self._sessions) for chore in (housekeeping(), *chores)}
         self._handlings = {
             each.topic.name: Handling(each, self.transactions, workers=self._workers, end=end) for each in subscriptions
@@ -115,8 +116,9 @@ class Delivery:
 
     def wake(self, kind: str) -> None:
         """There is work of this kind: look now."""
-        if (worker := self._workers.get(kind)) is not None:
-            worker.wake()
+        for worker in self._workers:
+            if worker.kind == kind:
+                worker.wake()
 
     async def hurry(self, chore: str) -> None:
         """Make a chore due now, instead of when its time has come."""
@@ -130,17 +132,17 @@ class Delivery:
             self._keep(self._relay.run(), "relay"),
             self._keep(self._watchdog.run(), "watchdog"),
             self._keep(self._replayer.run(), "replayer"),
-            self._keep(gauges.run(self._engine, list(self._workers)), "gauges"),
+            self._keep(gauges.run(self._engine, self._kinds), "gauges"),
             self._keep(self._keep_topics(), "topics"),
             self._keep(self._pulse.run(), "pulse"),
             *(self._keep(runner.run(), f"chore {name}") for name, runner in self._chores.items()),
         ]
-        working = [self._keep(worker.run(), f"work {kind}") for kind, worker in self._workers.items()]
+        working = [self._keep(worker.run(), f"work {worker.name}") for worker in self._workers]
         consuming = self._keep(self._consume(), "consumers")
         try:
             yield
         finally:
-            for worker in self._workers.values():
+            for worker in self._workers:
                 worker.stop()
             consuming.cancel()
             await _wait_for([consuming, *working], STOP_SECONDS)
@@ -197,11 +199,11 @@ class Delivery:
             self._relay.said(type_)
 
     def _notified(self, kind: str | None) -> None:
-        for name in self._workers if kind is None else (kind,):
+        for name in self._kinds if kind is None else (kind,):
             self.wake(name)
 
     def _fence_changed(self, subject: str | None) -> None:
-        for worker in self._workers.values():
+        for worker in self._workers:
             worker.look_at_fences(subject)
 
     async def _consuming(self) -> str | None:
@@ -209,8 +211,8 @@ class Delivery:
         return f"not consuming {', '.join(away)}" if away else None
 
     async def _configured(self) -> str | None:
-        reasons = [worker.pause.reason for worker in self._workers.values() if worker.pause.reason]
-        return "; ".join(reasons) or None
+        reasons = [worker.pause.reason for worker in self._workers if worker.pause.reason]
+        return "; ".join(dict.fromkeys(reasons)) or None
 
     def _keep(self, running: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         """Something that runs as long as the process. If it ends by an error, so does the process."""

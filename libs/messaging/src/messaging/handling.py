@@ -5,7 +5,7 @@ is nobody else's.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -79,7 +79,7 @@ class Handling:
         subscription: Subscription,
         transactions: Transactions,
         *,
-        workers: Mapping[str, Worker] | None = None,
+        workers: Collection[Worker] = (),
         end: End = end_process,
         patience: float = PATIENCE,
     ) -> None:
@@ -88,7 +88,7 @@ class Handling:
         self._passes_by = subscription.passes_by
         self._turn = subscription.turn
         self._transactions = transactions
-        self._workers = {} if workers is None else workers
+        self._workers = workers
         self._end = end
         self._patience = patience
         self.waiting = False
@@ -176,8 +176,10 @@ class Handling:
     async def _begin_noted(self, session: AsyncSession, begun: list[Begun]) -> None:
         """What was noted here begins with the commit."""
         for kind in woken_by(session):
-            if (worker := self._workers.get(kind)) is not None:
+            for worker in [each for each in self._workers if each.kind == kind]:
                 begun.append(await worker.take_within(session))
+                if begun[-1].has_room:  # nothing is left for places that are kept for light jobs
+                    break
 
     async def _bury(self, record: Record, failure: Failure) -> None:
         async def transaction() -> bool:

@@ -19,14 +19,14 @@ from messaging.waking import wake_after_commit
 _ADD = """
     WITH new AS MATERIALIZED (
         SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[],
-                             $7::timestamptz[], $8::interval[])
-            AS new(kind, subject, version, part, owner, payload, due, delay)
+                             $7::timestamptz[], $8::interval[], $9::bool[])
+            AS new(kind, subject, version, part, owner, payload, due, delay, light)
     ), fenced AS (
         INSERT INTO fences (subject) SELECT DISTINCT subject FROM new ORDER BY subject ON CONFLICT DO NOTHING
     )
-    INSERT INTO jobs (kind, subject, version, part, owner, payload, available_at, traceparent)
-    SELECT kind, subject, version, part, owner, CAST(payload AS jsonb), coalesce(now() + delay, due, now()),
-        $9::text
+    INSERT INTO jobs (kind, subject, version, part, owner, payload, available_at, light, traceparent)
+    SELECT kind, subject, version, part, owner, CAST(payload AS jsonb), coalesce(now() + delay, due, now()), light,
+        $10::text
     FROM new ON CONFLICT DO NOTHING RETURNING part
 """
 
@@ -59,7 +59,10 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
-    """A job to be added. `owner` is whose turn it takes; `delay` from now, by the database's clock."""
+    """A job to be added. `owner` is whose turn it takes; `delay` from now, by the database's clock.
+
+    A `light` one may have a place among those that its kind keeps for light ones, beside any other.
+    """
 
     kind: str
     subject: str | UUID
@@ -69,6 +72,7 @@ class NewJob:
     payload: Mapping[str, JsonValue] | None = None
     available_at: datetime | None = None
     delay: timedelta | None = None
+    light: bool = False
 
 
 async def add(
@@ -82,6 +86,7 @@ async def add(
     payload: Mapping[str, JsonValue] | None = None,
     available_at: datetime | None = None,
     delay: timedelta | None = None,
+    light: bool = False,
 ) -> bool:
     """Note one job. True if it is new; whatever there is of it already, running or done, stays as it is.
 
@@ -96,6 +101,7 @@ async def add(
         payload=payload,
         available_at=available_at,
         delay=delay,
+        light=light,
     )
     return await add_many(session, [new]) == 1
 
@@ -165,6 +171,7 @@ def _columns(jobs: Sequence[NewJob]) -> tuple[object, ...]:
         [None if job.payload is None else json.dumps(dict(job.payload)) for job in jobs],
         [job.available_at for job in jobs],
         [job.delay for job in jobs],
+        [job.light for job in jobs],
         traceparent(),
     )
 

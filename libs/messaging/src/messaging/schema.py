@@ -144,6 +144,14 @@ _V2 = (
     """,
 )
 
+# Light jobs have places of their own. A release that knows nothing of them takes each as any other.
+_V3 = (
+    "ALTER TABLE jobs ADD COLUMN light boolean NOT NULL DEFAULT false",
+    "CREATE INDEX ix_jobs_light ON jobs (kind, owner, available_at, part) WHERE state = 'waiting' AND light",
+)
+
+_DROP_V3 = ("ALTER TABLE jobs DROP COLUMN light",)
+
 _DROP_V2 = (
     "DROP TRIGGER notify_outbox ON outbox",
     """
@@ -187,4 +195,15 @@ def create_v2(op: Operations) -> None:
 
 def drop_v2(op: Operations) -> None:
     for statement in _DROP_V2:
+        op.execute(statement)
+
+
+def create_v3(op: Operations) -> None:
+    """Have jobs say whether they are light; releases that know nothing of it note and take them as before."""
+    for statement in _V3:
+        op.execute(statement)
+
+
+def drop_v3(op: Operations) -> None:
+    for statement in _DROP_V3:
         op.execute(statement)

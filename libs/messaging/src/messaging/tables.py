@@ -52,6 +52,14 @@ class JobRow(Base):
     __table_args__ = (
         # Taking: the owners with something to do, and the oldest of each.
         Index("ix_jobs_waiting", "kind", "owner", "available_at", "part", postgresql_where=text("state = 'waiting'")),
+        Index(
+            "ix_jobs_light",
+            "kind",
+            "owner",
+            "available_at",
+            "part",
+            postgresql_where=text("state = 'waiting' AND light"),
+        ),
         # Turns: when an owner was last served.
         Index("ix_jobs_turns", "kind", "owner", "taken_at", postgresql_where=text("taken_at IS NOT NULL")),
         Index("ix_jobs_leases", "lease_until", postgresql_where=text("state = 'running'")),
@@ -75,6 +83,7 @@ class JobRow(Base):
     traceparent: Mapped[str | None]
     failure: Mapped[str | None]
     added_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    light: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class FenceRow(Base):

@@ -16,11 +16,11 @@ from messaging.jobs import Job
 # is locked, or as many as make its share; a job (or a fence) that somebody else holds at this moment is passed over.
 _TAKE = """
     WITH RECURSIVE owners(owner, first_at) AS (
-        (SELECT owner, available_at FROM jobs WHERE kind = $1 AND state = 'waiting'
+        (SELECT owner, available_at FROM jobs WHERE kind = $1 AND {waiting}
          ORDER BY owner, available_at LIMIT 1)
         UNION ALL
         SELECT following.* FROM owners, LATERAL (
-            SELECT owner, available_at FROM jobs WHERE kind = $1 AND state = 'waiting' AND owner > owners.owner
+            SELECT owner, available_at FROM jobs WHERE kind = $1 AND {waiting} AND owner > owners.owner
             ORDER BY owner, available_at LIMIT 1) AS following
     ), turns AS MATERIALIZED (
         SELECT owners.owner FROM owners LEFT JOIN LATERAL (
@@ -32,7 +32,7 @@ _TAKE = """
         SELECT oldest.* FROM turns, LATERAL (
             SELECT job.subject, job.version, job.part, fence.live, fence.failed, fence.deleted_at
             FROM jobs AS job JOIN fences AS fence ON fence.subject = job.subject
-            WHERE job.kind = $1 AND job.state = 'waiting' AND job.owner = turns.owner
+            WHERE job.kind = $1 AND {waiting} AND job.owner = turns.owner
                 AND job.available_at <= clock_timestamp()
             ORDER BY job.available_at, job.part LIMIT greatest(1, $2::bigint / (SELECT count(*) FROM turns))
             FOR UPDATE OF {locked} SKIP LOCKED) AS oldest
@@ -49,9 +49,13 @@ _TAKE = """
     SELECT (SELECT count(*) FROM turns) AS due, taken.* FROM (SELECT) AS once LEFT JOIN taken ON true
 """
 
+_ANY = "state = 'waiting'"
+_LIGHT = "state = 'waiting' AND light"
 
-_TAKE_JOB = _TAKE.format(locked="job")
-_TAKE_JOB_AND_FENCE = _TAKE.format(locked="job, fence")
+_TAKE_JOB = _TAKE.format(locked="job", waiting=_ANY)
+_TAKE_JOB_AND_FENCE = _TAKE.format(locked="job, fence", waiting=_ANY)
+_TAKE_LIGHT = _TAKE.format(locked="job", waiting=_LIGHT)
+_TAKE_LIGHT_AND_FENCE = _TAKE.format(locked="job, fence", waiting=_LIGHT)
 
 _RENEW = """
     UPDATE jobs SET lease_until = clock_timestamp() + $2::interval
@@ -103,13 +107,17 @@ class Taken:
 
 
 async def take(
-    driver: Driver, *, kind: str, lease: timedelta, most: int, with_fence: bool = False
+    driver: Driver, *, kind: str, lease: timedelta, most: int, with_fence: bool = False, light: bool = False
 ) -> tuple[list[Taken], int]:
     """Take up to `most` due jobs, of all owners alike, and how many owners had something due.
 
-    `with_fence` locks their fences, too: then this transaction may say something about the subjects.
+    `with_fence` locks their fences, too: then this transaction may say something about the subjects. `light` leaves all
+    others aside.
     """
-    statement = _TAKE_JOB_AND_FENCE if with_fence else _TAKE_JOB
+    if light:
+        statement = _TAKE_LIGHT_AND_FENCE if with_fence else _TAKE_LIGHT
+    else:
+        statement = _TAKE_JOB_AND_FENCE if with_fence else _TAKE_JOB
     rows = await driver.fetch(statement, kind, most, lease)
     return [_taken(kind, row) for row in rows if row["subject"] is not None], rows[0]["due"]
 

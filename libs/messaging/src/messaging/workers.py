@@ -31,6 +31,8 @@ class Work(ABC):
     about: ClassVar[str] = DOCUMENTS.key
     """What logs and traces call the subject."""
     concurrency: int = 1
+    light_concurrency: int = 0
+    """Places beside these, for light jobs alone: those that need nothing of what the others have to share."""
     lease: timedelta = timedelta(seconds=30)
     max_tries: int | None = 5
     """None: never fails; back-off up to its ceiling, and then an alert."""

@@ -38,6 +38,11 @@ class Begun:
     taken: list[Taken] = field(default_factory=list)
     due: int = 0
 
+    @property
+    def has_room(self) -> bool:
+        """Whether there were places enough for all that was due."""
+        return len(self.taken) < self.places
+
     def go(self) -> None:
         """The transaction is committed: do them."""
         self.worker._go(self)
@@ -47,14 +52,31 @@ class Begun:
         self.worker._go(Begun(self.worker, self.places))
 
 
+def workers_of(
+    work: Work, transactions: Transactions, wake_kind: Callable[[str], None] = lambda _kind: None
+) -> "list[Worker]":
+    """Whoever does this work: where it keeps places for light jobs, these have a worker of their own, named last."""
+    light = [Worker(work, transactions, wake_kind, light=True)] if work.light_concurrency else []
+    return [Worker(work, transactions, wake_kind), *light]
+
+
 class Worker:
-    """Does one kind of work, as many jobs at a time as it allows."""
+    """Does one kind of work, as many jobs at a time as it allows; or only its `light` ones, on places of their own."""
 
     def __init__(
-        self, work: Work, transactions: Transactions, wake_kind: Callable[[str], None] = lambda _kind: None
+        self,
+        work: Work,
+        transactions: Transactions,
+        wake_kind: Callable[[str], None] = lambda _kind: None,
+        *,
+        light: bool = False,
     ) -> None:
+        self.kind = work.kind
+        self.name = f"{work.kind}, light" if light else work.kind
         self.pause = Pause()
         self._work = work
+        self._light = light
+        self._places = work.light_concurrency if light else work.concurrency
         self._transactions = transactions
         self._wake_kind = wake_kind
         self._surroundings = Surroundings(
@@ -162,7 +184,7 @@ class Worker:
     def _free(self) -> int:
         if self.pause.reason is None:
             # A handler may have kept all places while jobs were being taken for the same ones: then there are too many.
-            return max(0, self._work.concurrency - len(self._running) - self._reserved)
+            return max(0, self._places - len(self._running) - self._reserved)
         # While the configuration is wrong, one job now and then finds out whether it still is.
         return 1 if not self._running and self.pause.is_over else 0
 
@@ -178,7 +200,7 @@ class Worker:
     async def _take(self, most: int) -> tuple[list[Taken], int]:
         if not self._begins:
             async with self._transactions.driver() as driver:
-                return await taking.take(driver, kind=self._work.kind, lease=self._work.lease, most=most)
+                return await taking.take(driver, kind=self.kind, lease=self._work.lease, most=most, light=self._light)
         async with self._transactions.begin() as session:
             taken, due = await self._take_in(session, most)
         for woken in woken_by(session):
@@ -186,9 +208,10 @@ class Worker:
         return taken, due
 
     async def _take_in(self, session: AsyncSession, most: int) -> tuple[list[Taken], int]:
-        kind, lease = self._work.kind, self._work.lease
-        driver = await driver_of(session)
-        taken, due = await taking.take(driver, kind=kind, lease=lease, most=most, with_fence=self._begins)
+        lease, driver = self._work.lease, await driver_of(session)
+        taken, due = await taking.take(
+            driver, kind=self.kind, lease=lease, most=most, with_fence=self._begins, light=self._light
+        )
         for each in taken:
             if self._begins and each.job.attempt == 1:
                 await self._begin(session, each.job)

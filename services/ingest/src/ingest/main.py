@@ -51,7 +51,7 @@ def create_app(settings: IngestSettings) -> FastAPI:
         settings,
         engine,
         sessions=sessions,
-        subscriptions=Subscribers(stage).subscriptions(),
+        subscriptions=Subscribers(stage, settings).subscriptions(),
         works=works(settings, sessions, store=store, readers=readers, stage=stage),
         chores=[Chore(name="remove_orphans", every=timedelta(days=1), run=partial(remove_orphans, store=store))],
     )

@@ -7,7 +7,7 @@ from ingest.attempts import Attempt
 from ingest.chunk_files import erase_files
 from ingest.extraction import Extracted, Extraction
 from ingest.fetching import fetch, fetch_accepted, fetch_small, store_file, store_small
-from ingest.notes import is_note, read_note
+from ingest.notes import read_note
 from ingest.readers import Readers
 from ingest.scratch import scratch_folder
 from ingest.settings import IngestSettings
@@ -24,17 +24,13 @@ class ParseDocument:
     async def __call__(self, attempt: Attempt, *, sha256: str) -> Extracted:
         """Raises `Permanent` if the document is at fault, `Misconfigured` on full disks, `Transient` if it may pass."""
         about = About.model_validate_json(await fetch_small(self._store, about_key(attempt.owner, attempt.document)))
-        if self._is_note(about):
+        if self._settings.is_note(about.media_type, about.size_bytes):
             extracted = await self._keep_note(attempt, about, sha256)
         else:
             extracted = await self._have_read(attempt, about, sha256)
         if attempt.number > 1:
             await self._erase_lost_attempts(attempt)
         return extracted
-
-    def _is_note(self, about: About) -> bool:
-        chunk_size, chunk_overlap = self._settings.chunk_size, self._settings.chunk_overlap
-        return is_note(about.media_type, about.size_bytes, chunk_size=chunk_size, chunk_overlap=chunk_overlap)
 
     async def _keep_note(self, attempt: Attempt, about: About, sha256: str) -> Extracted:
         key = raw_key(attempt.owner, attempt.document)

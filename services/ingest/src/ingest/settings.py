@@ -7,6 +7,7 @@ from chassis.settings import ObjectStoreSettings, ServiceSettings
 from pydantic import Field, model_validator
 
 from ingest.limits import Limits
+from ingest.notes import is_note
 from ingest.reading import Engine
 
 
@@ -47,6 +48,10 @@ class IngestSettings(ObjectStoreSettings, ServiceSettings):
             wall_seconds=self.wall_seconds,
             memory_bytes=self.memory_mb * 1024 * 1024,
         )
+
+    def is_note(self, media_type: str, size_bytes: int) -> bool:
+        """Whether a file is one chunk, and is read without a process of its own."""
+        return is_note(media_type, size_bytes, chunk_size=self.chunk_size, chunk_overlap=self.chunk_overlap)
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> Self:

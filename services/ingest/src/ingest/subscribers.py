@@ -9,13 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from stages.stage import Stage
 
 from ingest.orders import ParseOrder
+from ingest.settings import IngestSettings
 
 
 class Subscribers:
     """Handlers of facts about documents."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, settings: IngestSettings) -> None:
         self._stage = stage
+        self._settings = settings
 
     async def note_uploaded(self, session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
         """A version that is new gets its job."""
@@ -27,6 +29,7 @@ class Subscribers:
                 version=fact.version,
                 owner=fact.owner_id,
                 payload=ParseOrder(round=fact.round, sha256=fact.sha256).to_payload(),
+                light=self._settings.is_note(fact.media_type, fact.size_bytes),
             )
 
     def subscriptions(self) -> list[Subscription]:
