@@ -39,12 +39,18 @@ async def take_owners(transactions: Transactions, times: int) -> list[str]:
     return [each.job.owner for _ in range(times) for each in await take(transactions)]
 
 
+async def end(transactions: Transactions, owner: str) -> None:
+    """What the owner holds is done."""
+    async with transactions.driver() as driver:
+        await driver.execute("UPDATE jobs SET state = 'done' WHERE owner = $1 AND state = 'running'", owner)
+
+
 async def test_owners_take_turns_however_much_each_has(transactions: Transactions) -> None:
     await note(transactions, "a", 500)
     assert await take_owners(transactions, 3) == ["a"] * 3
     await note(transactions, "b", 1)
     await note(transactions, "c", 2)
-    assert await take_owners(transactions, 6) == ["b", "c", "a", "c", "a", "a"]
+    assert await take_owners(transactions, 6) == ["b", "c", "c", "a", "a", "a"], "a has three already"
 
 
 async def test_an_owner_who_was_just_served_waits_for_the_others(transactions: Transactions) -> None:
@@ -53,6 +59,17 @@ async def test_an_owner_who_was_just_served_waits_for_the_others(transactions: T
     assert await take_owners(transactions, 2) == ["a", "b"]
     await note(transactions, "b", 1, start=1)
     assert await take_owners(transactions, 3) == ["a", "b", "a"]
+
+
+async def test_an_owner_who_holds_less_comes_first_though_it_was_served_last(transactions: Transactions) -> None:
+    await note(transactions, "a", 3)
+    await note(transactions, "b", 3)
+    assert await take_owners(transactions, 2) == ["a", "b"]
+    for _ in range(2):
+        await end(transactions, "b")
+        assert await take_owners(transactions, 1) == ["b"], "what a holds takes long"
+    await end(transactions, "a")
+    assert await take_owners(transactions, 1) == ["a"]
 
 
 async def test_the_oldest_job_of_an_owner_comes_first(transactions: Transactions) -> None:

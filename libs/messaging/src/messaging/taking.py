@@ -12,8 +12,9 @@ from messaging.fencing import LatenessRules
 from messaging.jobs import Job
 
 # The owners that have something waiting are found by hopping over the index, one probe an owner, however many jobs
-# each of them has. Whose turn it is follows from when each was served last. Of each owner in turn the oldest due job
-# is locked, or as many as make its share; a job (or a fence) that somebody else holds at this moment is passed over.
+# each of them has. The turn is that of whoever has the fewest being done, and of several that of whoever was served
+# longest ago. Of each owner in turn the oldest due job is locked, or as many as make its share; a job (or a fence) that
+# somebody else holds at this moment is passed over.
 _TAKE = """
     WITH RECURSIVE owners(owner, first_at) AS (
         (SELECT owner, available_at FROM jobs WHERE kind = $1 AND {waiting}
@@ -22,12 +23,14 @@ _TAKE = """
         SELECT following.* FROM owners, LATERAL (
             SELECT owner, available_at FROM jobs WHERE kind = $1 AND {waiting} AND owner > owners.owner
             ORDER BY owner, available_at LIMIT 1) AS following
+    ), held AS MATERIALIZED (
+        SELECT owner, count(*) AS jobs FROM jobs WHERE kind = $1 AND state = 'running' GROUP BY owner
     ), turns AS MATERIALIZED (
-        SELECT owners.owner FROM owners LEFT JOIN LATERAL (
+        SELECT owners.owner FROM owners LEFT JOIN held USING (owner) LEFT JOIN LATERAL (
             SELECT taken_at FROM jobs WHERE kind = $1 AND owner = owners.owner AND taken_at IS NOT NULL
             ORDER BY taken_at DESC LIMIT 1) AS served ON true
         WHERE owners.first_at <= clock_timestamp()
-        ORDER BY served.taken_at NULLS FIRST, owners.owner
+        ORDER BY coalesce(held.jobs, 0), served.taken_at NULLS FIRST, owners.owner
     ), picked AS MATERIALIZED (
         SELECT oldest.* FROM turns, LATERAL (
             SELECT job.subject, job.version, job.part, fence.live, fence.failed, fence.deleted_at
