@@ -251,6 +251,14 @@ async def test_a_data_folder_serves_one_stack_at_a_time(light, data: Path, left_
         assert (await told(running.url))["PID"]
 
 
+async def test_a_stack_that_runs_already_is_named_rather_than_its_port(light, data: Path, left_running: Left) -> None:
+    async with Stack(data, user=light) as running:
+        port = int(running.url.rpartition(":")[2])
+        with pytest.raises(DataFolderUnusable, match=f"docqa runs on it at {running.url}"):
+            await Stack(data, port=port, user=light).start()
+        assert (await told(running.url))["PID"]
+
+
 @pytest.mark.parametrize("folder", ["/dev/null/data", "/proc/data"])
 async def test_a_data_folder_that_cannot_be_written_is_named(stand_ins, folder: str) -> None:
     with pytest.raises(DataFolderUnusable, match=r"cannot be used: .*--data or DOCQA_DATA"):

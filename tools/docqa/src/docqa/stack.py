@@ -10,6 +10,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,7 @@ from docqa.embedded.broker import BrokerProcess
 from docqa.embedded.chroma import EmbeddedChroma
 from docqa.embedded.modules import Preloaded, run_alone
 from docqa.embedded.postgres import EmbeddedPostgres
+from docqa.failing import DataFolderUnusable, NotRunning, PortInUse
 from docqa.migrated import Migrated
 from docqa.progress import Progress, Silent
 from docqa.service import LOOK_EVERY, READY_WITHIN, Service
@@ -127,8 +129,8 @@ class Stack:
         host = environment.public_host(self._user)
         chosen = ports.free(len(environment.SERVICES), but=self._port)
         port = self._port or chosen.pop()
+        self._check(host, port)
         self._folder = folder = DataFolder.open(self.data)
-        ports.check_public(host, port)
         self._addresses = environment.Addresses(
             ports={**dict(zip(BEHIND, chosen, strict=False)), "gateway": port},
             object_store=folder.objects.as_uri(),
@@ -145,6 +147,15 @@ class Stack:
         await self._start_service(self.services["gateway"])
         self._keep_all()
         self._publish()
+
+    def _check(self, host: str, port: int) -> None:
+        """Raises `PortInUse`, or `DataFolderUnusable` if it is docqa on the same data that listens there."""
+        try:
+            ports.check_public(host, port)
+        except PortInUse:
+            with suppress(NotRunning):
+                raise DataFolderUnusable(self.data, f"docqa runs on it at {RunningStack.find(self.data).url}") from None
+            raise
 
     def _publish(self) -> None:
         """Tell others on this machine where everything is."""
