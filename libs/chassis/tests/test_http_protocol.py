@@ -189,6 +189,13 @@ async def test_an_answer_that_has_begun_is_not_followed_by_a_refusal_but_broken_
         assert await connection.rest() == b""
 
 
+async def test_what_is_no_http_is_not_refused_in_the_name_of_a_request_before_it(service: Process) -> None:
+    async with connected(service) as connection:
+        await connection.send(request("GET /slow") + b"no HTTP\r\n\r\n")
+
+        assert await connection.rest() == b""
+
+
 async def test_what_is_no_http_does_not_get_into_an_answer_that_has_begun(service: Process) -> None:
     async with connected(service) as connection:
         await connection.send(request("POST /begun", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n")

@@ -18,7 +18,7 @@ from messaging.outbox import Outbox
 from messaging.pausing import Pause
 from messaging.tables import JobRow, OutboxRow
 from messaging.workers import Finish
-from messaging.working import Begun, Worker
+from messaging.working import Begun, Worker, workers_of
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -258,6 +258,19 @@ async def test_wrong_configuration_pauses_the_work_and_burns_no_try(
         worker.wake()
         await until(lambda: len(work.finished) == 2)
         assert worker.pause.reason is None
+
+
+async def test_what_pauses_the_light_ones_is_over_for_them_when_it_is_for_the_others(
+    transactions: Transactions,
+) -> None:
+    worker, light = workers_of(SomeWork(light_concurrency=1), transactions)
+    light.pause.begin("some: wrong")
+    await note(transactions)
+    async with transactions.driver() as driver:
+        taken, _ = await taking.take(driver, kind="some", lease=timedelta(seconds=30), most=1)
+    worker._start(taken[0])
+    await until(lambda: is_in(transactions, "done"))
+    assert (worker.pause.reason, light.pause.reason) == (None, None)
 
 
 async def test_work_that_may_not_fail_goes_on_and_alerts(transactions: Transactions) -> None:

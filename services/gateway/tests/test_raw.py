@@ -37,9 +37,10 @@ async def test_a_download_is_what_was_uploaded(ada: Person, document: UUID) -> N
         ("Überstunden — ja".encode(), "text/markdown; charset=utf-8"),
         ("Überstunden — ja".encode("cp1252"), "text/markdown"),
         ("Überstunden — ja".encode("utf-16"), "text/markdown"),
+        ("No mark before this one.".encode("utf-16-le"), "text/markdown"),
         (b"\xc3\x9c" * 5000, "text/markdown; charset=utf-8"),
     ],
-    ids=["utf-8", "windows-1252", "utf-16", "utf-8 that is cut within a character"],
+    ids=["utf-8", "windows-1252", "utf-16", "utf-16 without its mark", "utf-8 that is cut within a character"],
 )
 async def test_of_a_text_in_utf8_that_is_said(ada: Person, content: bytes, kind: str) -> None:
     document = await ada.has_uploaded("a.md", content)

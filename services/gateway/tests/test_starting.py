@@ -64,6 +64,13 @@ def test_an_origin_that_no_browser_sends_is_refused(
     assert "origin" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("origin", ["*", "http://my_host:3000", "capacitor://localhost", "http://[::1]:5173"])
+def test_an_origin_that_a_browser_sends_is_taken(environment: Callable[..., None], origin: str) -> None:
+    environment(DOCQA_CORS_ORIGINS=origin)
+
+    assert load(GatewaySettings).cors_origins == (origin,)
+
+
 def test_settings_come_from_the_environment(environment: Callable[..., None]) -> None:
     environment(
         DOCQA_CORS_ORIGINS="https://a.example, https://b.example",

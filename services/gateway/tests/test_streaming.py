@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from gateway.changes import OwnerState
+from gateway.changes import OwnerState, Watch
 from gateway.closing import CloseAccount
 from gateway.deleting import Delete
 from gateway.streaming import Start, start_of
@@ -168,6 +168,38 @@ async def test_streams_that_are_as_far_read_together(
     assert 1 <= reads <= 5
 
 
+async def test_nobody_goes_on_to_a_step_by_what_was_read_before_it(gateway: Gateway) -> None:
+    stream, owner = gateway.app.state.parts.stream, uuid4()
+    reads, has_begun, may_read = list[int](), asyncio.Event(), asyncio.Event()
+
+    class Driver:
+        async def fetch(self, *_: object) -> list[dict[str, Any]]:
+            reads.append(len(reads))
+            has_begun.set()
+            if len(reads) == 1:
+                await may_read.wait()
+                return []
+            return [{"step": 6, "gone": True, "document": owner}]
+
+    @asynccontextmanager
+    async def driver() -> AsyncIterator[Driver]:
+        yield Driver()
+
+    async def read(counter: int) -> Any:
+        return await stream._next(owner, 5, 5, Watch(OwnerState(tag="0123abcd", counter=counter, closed=False)))
+
+    stream._transactions = SimpleNamespace(driver=driver)
+    before = asyncio.create_task(read(5))
+    await asyncio.wait_for(has_begun.wait(), 10)
+    after = asyncio.create_task(read(6))
+    await asyncio.sleep(0)
+    may_read.set()
+
+    assert (await before)[0] == 5
+    position, told = await after
+    assert (position, len(told)) == (6, 1)
+
+
 async def eventually_nobody_watches(gateway: Gateway, owner: UUID) -> None:
     async with asyncio.timeout(10):
         while gateway.app.state.parts.stream._changes.watching(owner):  # noqa: ASYNC110 - nobody tells
@@ -190,7 +222,7 @@ async def test_an_account_has_so_many_streams_and_no_more(
             await reader.next()
 
     assert (refused.status_code, refused.json()["code"]) == (429, "quota.streams")
-    assert refused.headers["retry-after"]
+    assert refused.headers["retry-after"] == "30"
 
 
 async def test_documents_that_move_on_together_are_told_of_one_by_one(gateway: Gateway, ada: Person) -> None:

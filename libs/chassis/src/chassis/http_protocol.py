@@ -158,7 +158,9 @@ class Protocol(HttpToolsProtocol):
     def _may_answer(self) -> bool:
         if self.pipeline:
             return False
-        return self.cycle is None or not self.cycle.response_started or (self._in_head and self.cycle.response_complete)
+        if self._in_head:
+            return self.cycle is None or self.cycle.response_complete
+        return not self.cycle.response_started
 
 
 class _Flow(FlowControl):

@@ -6,7 +6,7 @@ short time limits and few retries.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -299,10 +299,16 @@ class S3Files:
             with _failures():
                 return work()
 
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, run)
-        finally:
-            self._threads.release()
+        loop = asyncio.get_running_loop()
+
+        def release(_: Future[T]) -> None:
+            with suppress(RuntimeError):  # of a loop that is closed by then
+                loop.call_soon_threadsafe(self._threads.release)
+
+        # Whoever is cancelled leaves the thread at work: it is free when that has ended.
+        working = self._pool.submit(run)
+        working.add_done_callback(release)
+        return await asyncio.wrap_future(working)
 
 
 async def _in_parts(first: bytes, chunks: AsyncIterator[bytes], size: int | None) -> AsyncGenerator[bytearray, None]:

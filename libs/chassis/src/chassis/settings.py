@@ -82,7 +82,7 @@ def split_commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]*[a-z0-9\]]", re.ASCII)
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://[a-z0-9._\-\[\]:]*[a-z0-9_\]]", re.ASCII)
 
 
 def _strong(value: SecretStr) -> SecretStr:

@@ -115,12 +115,16 @@ class Transactions:
             if not driver.is_closed():
                 return connection, driver
             self.backends.clear()  # those that live on are noted again as soon as they are used
-            await _give_back(connection, driver)
+            await to_the_end(_give_back(connection, driver))
         return None
 
     async def _new(self) -> tuple[AsyncConnection, Driver]:
         connection = await self._engine.connect()
-        return connection, await _driver(connection)
+        try:
+            return connection, await _driver(connection)
+        except BaseException:
+            await to_the_end(connection.close())
+            raise
 
 
 async def driver_of(session: AsyncSession) -> Driver:

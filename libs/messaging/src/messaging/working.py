@@ -40,8 +40,8 @@ class Begun:
 
     @property
     def has_room(self) -> bool:
-        """Whether there were places enough for all that was due."""
-        return len(self.taken) < self.places
+        """Whether there were places enough for all that was due. Of several owners one may have more than its share."""
+        return len(self.taken) < self.places and self.due <= 1
 
     def go(self) -> None:
         """The transaction is committed: do them."""
@@ -55,9 +55,13 @@ class Begun:
 def workers_of(
     work: Work, transactions: Transactions, wake_kind: Callable[[str], None] = lambda _kind: None
 ) -> "list[Worker]":
-    """Whoever does this work: where it keeps places for light jobs, these have a worker of their own, named last."""
-    light = [Worker(work, transactions, wake_kind, light=True)] if work.light_concurrency else []
-    return [Worker(work, transactions, wake_kind), *light]
+    """Whoever does this work: where it keeps places for light jobs, these have a worker of their own, named last.
+
+    What pauses one pauses all, and ends for all.
+    """
+    pause = Pause()
+    light = [Worker(work, transactions, wake_kind, light=True, pause=pause)] if work.light_concurrency else []
+    return [Worker(work, transactions, wake_kind, pause=pause), *light]
 
 
 class Worker:
@@ -70,10 +74,11 @@ class Worker:
         wake_kind: Callable[[str], None] = lambda _kind: None,
         *,
         light: bool = False,
+        pause: Pause | None = None,
     ) -> None:
         self.kind = work.kind
         self.name = f"{work.kind}, light" if light else work.kind
-        self.pause = Pause()
+        self.pause = pause or Pause()
         self._work = work
         self._light = light
         self._places = work.light_concurrency if light else work.concurrency

@@ -96,7 +96,7 @@ class IdempotencyRunning(Exception):
 class TooManyStreams(Exception):
     """The owner follows their documents on as many streams as one may."""
 
-    headers: Mapping[str, str] = {"Retry-After": "30"}
+    retry_after = 30.0
 
     def __init__(self) -> None:
         super().__init__("So many streams of this account are open that no other one is begun.")

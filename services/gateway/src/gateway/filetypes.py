@@ -49,7 +49,7 @@ def _is_pdf(head: bytes) -> bool:
 def _is_text(head: bytes) -> bool:
     if head.startswith(b"%PDF-") or _is_other(head):
         return False
-    if head.startswith(_WIDE_MARKS) or _looks_wide(head):
+    if head.startswith(_WIDE_MARKS) or looks_wide(head):
         return True
     controls = len(head) - len(head.translate(None, _CONTROLS))
     # A stray control character does not make a text a program; one in ten of random bytes is one.
@@ -62,7 +62,7 @@ def _is_other(head: bytes) -> bool:
     return head.startswith(_OTHER_SIGNATURES)
 
 
-def _looks_wide(head: bytes) -> bool:
+def looks_wide(head: bytes) -> bool:
     """UTF-16 without its mark: every other byte is zero, as in any text that is mostly Latin."""
     even, odd = head[0::2].count(0), head[1::2].count(0)
     half = len(head) / 2

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from gateway.documents import find_readable
 from gateway.errors import DocumentNotFound, LinkNotFound
-from gateway.filetypes import HEAD_BYTES, is_utf8
+from gateway.filetypes import HEAD_BYTES, is_utf8, looks_wide
 from gateway.ranges import Span, span_of
 from gateway.tables import NOT_DELETING, DocumentRow, OwnerRow, RawLinkRow
 
@@ -102,7 +102,7 @@ class ReadRaw:
             head = await self._store.read(raw_key(row.owner_id, row.id), 0, HEAD_BYTES)
         except ObjectMissing:
             raise DocumentNotFound(row.id) from None
-        return f"{row.media_type}; charset=utf-8" if is_utf8(head) else row.media_type
+        return f"{row.media_type}; charset=utf-8" if is_utf8(head) and not looks_wide(head) else row.media_type
 
     async def _pieces(self, row: DocumentRow, span: Span) -> AsyncIterator[bytes]:
         """The first piece is read before anything is answered: what is erased meanwhile is a 404, no broken answer."""

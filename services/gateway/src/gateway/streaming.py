@@ -79,12 +79,17 @@ class Stream:
         self._changes = changes
         self._heartbeat = heartbeat
         self._stopping = stopping
-        self._reading: Together[tuple[UUID, int, int, int], Sequence[asyncpg.Record]] = Together()
+        self._reading: Together[tuple[UUID, int, int, int, int], Sequence[asyncpg.Record]] = Together()
 
     def admit(self, owner: UUID) -> None:
         """Raises `TooManyStreams`: what is told to each of them is taken from what others wait for."""
         if self._changes.watching(owner) >= MOST_STREAMS:
             raise TooManyStreams
+
+    def _admit_at_last(self, owner: UUID) -> None:
+        """Of those that were admitted at the same moment, some may be too many."""
+        if self._changes.watching(owner) > MOST_STREAMS:
+            raise ProblemError(429, "quota.streams", "Too many streams", str(TooManyStreams()))
 
     async def __call__(
         self, caller: Caller, *, renew: Renew, last_event_id: str | None, request_id: str
@@ -107,6 +112,7 @@ class Stream:
         state = await self._changes.read(owner)
         start = start_of(last_event_id, state)
         with self._changes.watch(owner, state) as watch:
+            self._admit_at_last(owner)
             position = start.position
             while not self._stopping().is_set():
                 if watch.state.closed:
@@ -136,14 +142,18 @@ class Stream:
         return changed or left < self._heartbeat
 
     async def _next(self, owner: UUID, position: int, gone_after: int, watch: Watch) -> tuple[int, Sequence[bytes]]:
-        """Up to a hundred events, and where they end. Streams that are as far and have heard the same read together."""
+        """Up to a hundred events, and where they end.
+
+        Streams that are as far read together, if they know of the same steps: nobody goes on to a counter by what was
+        read before it.
+        """
         state, gone_after = watch.state, max(position, gone_after)
 
         async def read() -> Sequence[asyncpg.Record]:
             async with self._transactions.driver() as driver:
                 return await driver.fetch(_STEPS, owner, position, gone_after, BATCH)
 
-        rows = await self._reading.get((owner, position, gone_after, watch.news), read)
+        rows = await self._reading.get((owner, position, gone_after, watch.news, state.counter), read)
         sent = [_told(row, f"{state.tag}-{row['step']}") for row in rows]
         if len(rows) == BATCH:
             return rows[-1]["step"], sent
