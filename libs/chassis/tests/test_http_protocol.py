@@ -189,10 +189,25 @@ async def test_an_answer_that_has_begun_is_not_followed_by_a_refusal_but_broken_
         assert await connection.rest() == b""
 
 
-async def test_what_is_no_http_is_not_refused_in_the_name_of_a_request_before_it(service: Process) -> None:
+@pytest.mark.parametrize(
+    ("requests", "behind"),
+    [
+        (1, b"no HTTP\r\n\r\n"),
+        (3, b"no HTTP\r\n\r\n"),
+        (1, b"\x00\x00"),
+        (1, b"GET / HTTP/1.1\r\nX: " + b"x" * 2 * HEAD_BYTES),
+    ],
+    ids=["no HTTP", "no HTTP behind three", "zeros", "a head without an end"],
+)
+async def test_whole_requests_are_answered_whatever_comes_behind_them(
+    service: Process, requests: int, behind: bytes
+) -> None:
     async with connected(service) as connection:
-        await connection.send(request("GET /slow") + b"no HTTP\r\n\r\n")
+        await connection.send(request("GET /slow") * requests + behind)
+        answers = [await connection.answer() for _ in range(requests)]
 
+        assert [answer.status for answer in answers] == [200] * requests
+        assert answers[-1].headers["connection"] == "close"
         assert await connection.rest() == b""
 
 

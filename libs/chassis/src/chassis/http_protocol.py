@@ -138,9 +138,13 @@ class Protocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]  # Starlette's word for the same
 
     def _refuse(self, problem: ProblemError) -> None:
-        """Answer and close; where an answer has begun, or one before it is due, only close."""
+        """Answer and close. Whole requests before it are answered first; an answer that has begun is broken off."""
         self.logger.warning(problem.detail)
         self._has_refused = True
+        last = self.pipeline[0][0] if self.pipeline else self.cycle
+        if last is not None and not last.more_body and not last.response_complete:
+            last.keep_alive = False
+            return
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.waiting_for_100_continue = False
@@ -156,11 +160,10 @@ class Protocol(HttpToolsProtocol):
 
     @property
     def _may_answer(self) -> bool:
+        """Whether the next answer that the client expects is that to what is refused."""
         if self.pipeline:
             return False
-        if self._in_head:
-            return self.cycle is None or self.cycle.response_complete
-        return not self.cycle.response_started
+        return self.cycle is None or not self.cycle.response_started or not self.cycle.more_body
 
 
 class _Flow(FlowControl):
