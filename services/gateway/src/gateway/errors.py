@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from chassis.failures import Failure
-from chassis.problems import ErrorEntry, ProblemError
+from chassis.problems import ErrorEntry, ProblemError, retry_after_header
 from contracts.documents import DocumentStatus, RejectedFile, UploadProblem
 from contracts.problems import FieldError, Problem
 
@@ -93,15 +93,6 @@ class IdempotencyRunning(Exception):
         self.key = key
 
 
-class TooManyStreams(Exception):
-    """The owner follows their documents on as many streams as one may."""
-
-    retry_after = 30.0
-
-    def __init__(self) -> None:
-        super().__init__("So many streams of this account are open that no other one is begun.")
-
-
 class NothingAccepted(ProblemError):
     """Not one file of an upload was taken; the problem says why, file by file."""
 
@@ -169,6 +160,12 @@ def idempotency_mismatch() -> ProblemError:
     )
 
 
+def too_many_streams() -> ProblemError:
+    """429 for an owner who follows their documents on as many streams as one may."""
+    detail = "So many streams of this account are open that no other one is begun."
+    return ProblemError(429, "quota.streams", "Too many streams", detail, headers=retry_after_header(30))
+
+
 ERRORS: Mapping[type[Exception], ErrorEntry] = {
     AccountClosed: ErrorEntry(401, "auth.token_invalid", "Not logged in"),
     DocumentNotFound: ErrorEntry(404, "document.not_found", "No such document"),
@@ -181,7 +178,6 @@ ERRORS: Mapping[type[Exception], ErrorEntry] = {
     UploadTooSlow: ErrorEntry(408, "upload.too_slow", "Upload too slow"),
     UnsupportedBody: ErrorEntry(415, "upload.unsupported_body", "Unsupported body"),
     IdempotencyRunning: ErrorEntry(409, "idempotency.running", "Still running"),
-    TooManyStreams: ErrorEntry(429, "quota.streams", "Too many streams"),
     UnsatisfiableRange: ErrorEntry(416, "range.unsatisfiable", "Range not satisfiable"),
     # The object store is away, full, or not as it should be: the call was not carried out.
     Failure: ErrorEntry(503, "service.unavailable", "Service unavailable"),

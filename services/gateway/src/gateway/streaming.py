@@ -18,7 +18,7 @@ from contracts.documents import Gone
 
 from gateway.changes import Changes, OwnerState, Watch
 from gateway.documents import show
-from gateway.errors import TooManyStreams
+from gateway.errors import too_many_streams
 from gateway.owners import AccountClosed
 from gateway.tables import DOCUMENT_COLUMNS, DocumentRow
 
@@ -82,14 +82,9 @@ class Stream:
         self._reading: Together[tuple[UUID, int, int, int, int], Sequence[asyncpg.Record]] = Together()
 
     def admit(self, owner: UUID) -> None:
-        """Raises `TooManyStreams`: what is told to each of them is taken from what others wait for."""
+        """429 for one stream too many: what is told to each of them is taken from what others wait for."""
         if self._changes.watching(owner) >= MOST_STREAMS:
-            raise TooManyStreams
-
-    def _admit_at_last(self, owner: UUID) -> None:
-        """Of those that were admitted at the same moment, some may be too many."""
-        if self._changes.watching(owner) > MOST_STREAMS:
-            raise ProblemError(429, "quota.streams", "Too many streams", str(TooManyStreams()))
+            raise too_many_streams()
 
     async def __call__(
         self, caller: Caller, *, renew: Renew, last_event_id: str | None, request_id: str
@@ -112,7 +107,8 @@ class Stream:
         state = await self._changes.read(owner)
         start = start_of(last_event_id, state)
         with self._changes.watch(owner, state) as watch:
-            self._admit_at_last(owner)
+            if self._changes.watching(owner) > MOST_STREAMS:  # of those admitted at the same moment
+                raise too_many_streams()
             position = start.position
             while not self._stopping().is_set():
                 if watch.state.closed:
