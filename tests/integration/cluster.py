@@ -52,9 +52,24 @@ class Cluster:
 
     @property
     def processes(self) -> dict[str, int]:
-        """Every service's process id: the same again means that none had to be started anew."""
-        running = [*self.stack.services.values(), *self.replicas]
-        return {f"{service.name} at {service.url}": service.child.pid for service in running if service.child}
+        """The id of every process that runs: the same again means that none has ended."""
+        services = [*self.stack.services.values(), *self.replicas]
+        return {
+            f"{service.name} at {service.url}": service.child.pid
+            for service in services
+            if service.child is not None and service.child.running
+        }
+
+    @property
+    def last_words(self) -> str:
+        """Of processes that have ended themselves: why."""
+        lines = [
+            f"{log.name}: {line}"
+            for log in sorted((self.stack.data / "logs").glob("*.log"))
+            for line in log.read_text("utf-8", errors="replace").splitlines()
+            if '"critical"' in line
+        ]
+        return "\n".join(lines)
 
     def of(self, name: str) -> list[Service]:
         """The replicas of one service, that of the stack left out."""

@@ -337,6 +337,54 @@ async def test_a_client_that_has_no_place_in_its_group_for_long_is_replaced_unti
                 assert consumption.consumer is found
 
 
+async def test_another_client_goes_on_where_the_one_that_is_replaced_has_ended(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer
+) -> None:
+    hears = Hears()
+    async with consuming(kafka, transactions, hears) as consumption:
+        await put(producer, value_of(uploaded()))
+        await until(lambda: consumption.handled == 1)
+        first = consumption.consumer
+        assert consumption.replace_client()
+        await until(lambda: consumption.consumer not in (None, first))
+        await put(producer, value_of(uploaded()))
+        await until(lambda: consumption.handled == 2)
+    assert len(hears.facts) == 2
+
+
+async def test_a_client_is_not_replaced_while_something_is_handled(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer
+) -> None:
+    replaced = list[bool]()
+    hears = Hears(meanwhile=lambda: replaced.append(consumption.replace_client()))
+    async with consuming(kafka, transactions, hears) as consumption:
+        await put(producer, value_of(uploaded()))
+        await until(lambda: consumption.handled == 1)
+    assert replaced == [False]
+
+
+async def test_a_client_that_has_heard_of_a_log_which_is_no_more_is_replaced_once(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hears, new = Hears(), list[str]()
+
+    async def nothing(topic: str, partitions: set[int]) -> dict[int, int]:
+        return {}
+
+    async with consuming(kafka, transactions, hears, on_new_log=new.append) as consumption:
+        await put(producer, value_of(uploaded()))
+        await until(lambda: consumption.handled == 1)
+        first = consumption.consumer
+        monkeypatch.setattr(consumption.questions, "committed", nothing)
+        async with consuming(kafka, transactions, Hears()):
+            await until(lambda: consumption.consumer not in (None, first))
+            await until(consumption.joined.is_set)
+            second = consumption.consumer
+        await until(lambda: len(consumption.assigned) == DOCUMENTS.partitions)
+        assert consumption.consumer is second
+    assert new[:2] == ["documents", "documents"]
+
+
 @asynccontextmanager
 async def leading(port: int, servers: str) -> AsyncIterator[None]:
     """An address that leads to the broker, which then names its own."""

@@ -53,6 +53,12 @@ class Consumes:
         self.assigned = {0}
         self.next_offsets: dict[int, int] = {}
         self.is_waiting = False
+        self.is_handling = False
+        self.replaced = 0
+
+    def replace_client(self) -> bool:
+        self.replaced += not self.is_handling
+        return not self.is_handling
 
 
 class Watched:
@@ -71,6 +77,7 @@ class Watched:
             on_lost=self._on_lost,
             end=self.ended.append,
             every=0.01,
+            replaced_after=10,
             stalled_after=45,
             clock=lambda: self.now,
         )
@@ -98,6 +105,28 @@ async def test_no_progress_though_there_is_lag_ends_the_process(watched: Watched
     await watched.look_after(20)
     assert watched.ended == ["some.documents has not moved for 50 s, 10 records are waiting"]
     assert await watched.watchdog.alive() == "some.documents has not moved for 50 s"
+
+
+async def test_a_consumer_without_progress_gets_another_client_first_and_only_once(watched: Watched) -> None:
+    watched.broker.end = 10
+    for seconds, replaced in ((0, 0), (5, 0), (5, 1), (5, 1), (5, 1)):
+        await watched.look_after(seconds)
+        assert watched.consumes.replaced == replaced
+    watched.consumes.moves += 1
+    for seconds, replaced in ((5, 1), (5, 1), (5, 2)):
+        await watched.look_after(seconds)
+        assert watched.consumes.replaced == replaced
+    assert watched.ended == []
+
+
+async def test_a_client_is_replaced_when_what_it_has_fetched_is_handled(watched: Watched) -> None:
+    watched.broker.end, watched.consumes.is_handling = 10, True
+    for seconds in (0, 10, 5):
+        await watched.look_after(seconds)
+    assert watched.consumes.replaced == 0
+    watched.consumes.is_handling = False
+    await watched.look_after(5)
+    assert watched.consumes.replaced == 1
 
 
 async def test_slow_progress_is_progress(watched: Watched) -> None:
@@ -175,7 +204,7 @@ async def test_a_broker_that_is_away_is_no_reason_to_end(watched: Watched) -> No
     assert watched.ended == []
 
 
-async def test_a_log_that_has_become_shorter_is_told_of_once(watched: Watched) -> None:
+async def test_a_log_that_has_become_shorter_is_told_of_once_and_read_by_another_client(watched: Watched) -> None:
     watched.memory.heard("documents", 0, 9)
     watched.broker.end = watched.broker.committed_at = 10
     await watched.look_after(1)
@@ -184,6 +213,7 @@ async def test_a_log_that_has_become_shorter_is_told_of_once(watched: Watched) -
     await watched.look_after(1)
     await watched.look_after(1)
     assert watched.lost == ["documents"]
+    assert watched.consumes.replaced == 1
 
 
 async def test_lag_is_measured(watched: Watched) -> None:

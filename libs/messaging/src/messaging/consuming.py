@@ -39,7 +39,8 @@ log = structlog.stdlib.get_logger(__name__)
 class Consumption:
     """Consumes until it is cancelled, and tells how far it has come.
 
-    The client waits for a broker that is away by itself. One that has no place in its group for long is replaced.
+    The client waits for a broker that is away by itself. One that has no place in its group for long is replaced, or
+    one of which somebody else has found out that it fetches nothing any more.
     """
 
     def __init__(
@@ -75,6 +76,8 @@ class Consumption:
         self._handling_some = asyncio.Lock()
         self._joining: asyncio.Task[None] | None = None
         self._is_member = False
+        self._is_to_be_replaced = asyncio.Event()
+        self._has_heard = False
         self._generation = 0
         self._may_commit = False
 
@@ -93,28 +96,44 @@ class Consumption:
         """Whether a handler waits for its database: that has an end of its own."""
         return self._handling.waiting
 
+    def replace_client(self) -> bool:
+        """Have another client consume. Not while something is handled: then that is what takes its time."""
+        if self._handling_some.locked():
+            return False
+        self._is_to_be_replaced.set()
+        return True
+
     async def run(self) -> None:
         """Consume."""
         while True:
+            self._is_to_be_replaced.clear()
+            self._has_heard = False
             broker = self._broker()
             try:
                 await broker.start()
                 assert isinstance(self._subscriber.consumer, GatheringConsumer)
                 self.consumer = self._subscriber.consumer
                 log.info("consuming", topic=self.topic, group=self.group)
-                await self._until_forlorn()
-                log.warning("a consumer without a place in its group is replaced", topic=self.topic, group=self.group)
+                reason = await self._until_useless()
+                log.warning("a consumer is replaced", topic=self.topic, group=self.group, reason=reason)
             finally:
                 await self._stop(broker)
 
-    async def _until_forlorn(self) -> None:
-        """Until it has had no place in its group for long. While something is handled nobody asks the client for it."""
+    async def _until_useless(self) -> str:
+        """Until it has had no place in its group for long, or is to be replaced; gives why.
+
+        While something is handled nobody asks the client for its place.
+        """
         clock = asyncio.get_running_loop().time
         since = clock()
         while clock() - since < self._forlorn_seconds:
-            await asyncio.sleep(LOOK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._is_to_be_replaced.wait()
+                    return "it may fetch nothing any more"
             if self._is_member or self._handling_some.locked():
                 since = clock()
+        return "it has no place in its group"
 
     async def _stop(self, broker: GatheringBroker) -> None:
         """Commit what is done and leave the group. Neither may take for ever: what was not committed is heard again."""
@@ -169,12 +188,14 @@ class Consumption:
         return broker
 
     async def _hear(self, raw: Sequence[Message]) -> None:
+        generation = self._generation
         try:
             records = [Record.of(message) for message in raw]
             async with self._handling_some:
                 await self._handling.handle(*records)
-                for record in records:
-                    self._done(record.partition, record.offset)
+                if generation == self._generation:  # another client hears them again
+                    for record in records:
+                        self._done(record.partition, record.offset)
         except Exception:
             # FastStream would go on to the next records, and their acknowledgement would cover these.
             log.exception("records were neither handled nor put aside", topic=self.topic, offset=raw[0].offset())
@@ -187,6 +208,7 @@ class Consumption:
 
     def _done(self, partition: int, offset: int) -> None:
         self.handled += 1
+        self._has_heard = True
         self.next_offsets[partition] = offset + 1
         self._memory.heard(self.topic, partition, offset)
         if self._may_commit:
@@ -230,7 +252,7 @@ class Consumption:
         self._is_member = True
         self.assigned |= partitions
         self._cancel_joining()
-        self._joining = asyncio.ensure_future(self._join())
+        self._joining = asyncio.ensure_future(self._join(has_heard=self._has_heard))
 
     def _were_revoked(self, partitions: set[int]) -> None:
         self._is_member = False  # until it is told its next ones, which may be none
@@ -251,10 +273,11 @@ class Consumption:
         if self._joining is not None:
             self._joining.cancel()
 
-    async def _join(self) -> None:
+    async def _join(self, *, has_heard: bool) -> None:
         """A group that has committed nothing at all of a topic sees it for the first time, or the broker forgot.
 
-        Asked before anything of it is committed here.
+        Asked before anything of it is committed here. A client that had heard of the topic before has to be replaced:
+        it may ask for records as of the old one, and be refused them for ever (see `Watchdog.look_at`).
         """
         while self._on_new_log is not None:
             try:
@@ -267,6 +290,8 @@ class Consumption:
             else:
                 if not committed:
                     self._on_new_log(self.topic)
+                    if has_heard:
+                        self._is_to_be_replaced.set()
                 break
         self._begin()
 

@@ -14,7 +14,8 @@ from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
 
 EVERY = 5.0
-STALLED_AFTER = 45.0  # seconds without progress though there is something to read
+REPLACED_AFTER = 10.0  # seconds without progress though there is something to read: another client may fetch it
+STALLED_AFTER = 45.0  # then it is no client's fault
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -24,6 +25,7 @@ class _Progress:
     mark: object = None
     since: float = 0.0
     stalled: float = 0.0
+    replaced: bool = False
 
 
 class Watchdog:
@@ -38,6 +40,7 @@ class Watchdog:
         on_trouble: Callable[[], None] = lambda: None,
         end: End = end_process,
         every: float = EVERY,
+        replaced_after: float = REPLACED_AFTER,
         stalled_after: float = STALLED_AFTER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -47,6 +50,7 @@ class Watchdog:
         self._on_trouble = on_trouble
         self._end = end
         self._every = every
+        self._replaced_after = replaced_after
         self._stalled_after = stalled_after
         self._clock = clock
         self._progress = {consumption.group: _Progress() for consumption in consumptions}
@@ -64,7 +68,12 @@ class Watchdog:
                     self._on_trouble()
 
     async def look_at(self, consumption: Consumption) -> None:
-        """One look. Ends the process if the consumer has not moved for too long though it could."""
+        """One look. A consumer that has not moved though it could gets another client; if that does not move it either,
+        the process is ended. One whose topic was made anew gets another at once.
+
+        For librdkafka 2.16.1 notes the new topic's id and yet asks for its records with the old one's leader epoch: the
+        broker refuses them until its leader has changed as often.
+        """
         if consumption.consumer is None:
             return
         least = self._memory.ends(consumption.topic)
@@ -74,6 +83,7 @@ class Watchdog:
             self._on_trouble()
         if any(end < least.get(partition, 0) for partition, end in ends.items()):
             self._on_lost(consumption.topic)
+            consumption.replace_client()
         self._judge(consumption, *await _lag(consumption, ends))
 
     async def alive(self) -> str | None:
@@ -95,6 +105,8 @@ class Watchdog:
         progress.stalled = now - progress.since
         if self._has_stalled(consumption):
             self._end(f"{consumption.group} has not moved for {progress.stalled:.0f} s, {lag} records are waiting")
+        elif progress.stalled >= self._replaced_after and not progress.replaced:
+            progress.replaced = consumption.replace_client()
 
 
 async def _lag(consumption: Consumption, ends: dict[int, int]) -> tuple[int, object]:
