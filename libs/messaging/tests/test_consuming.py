@@ -374,6 +374,12 @@ async def test_a_client_that_has_heard_of_a_log_which_is_no_more_is_replaced_onc
     async with consuming(kafka, transactions, hears, on_new_log=new.append) as consumption:
         await put(producer, value_of(uploaded()))
         await until(lambda: consumption.handled == 1)
+        committed = consumption.questions.committed
+
+        async def is_committed() -> bool:
+            return await committed("documents", {0}) == {0: 1}
+
+        await until(is_committed)
         first = consumption.consumer
         monkeypatch.setattr(consumption.questions, "committed", nothing)
         async with consuming(kafka, transactions, Hears()):
