@@ -337,6 +337,22 @@ async def test_a_client_that_has_no_place_in_its_group_for_long_is_replaced_unti
                 assert consumption.consumer is found
 
 
+async def test_what_is_being_handled_when_a_consumer_stops_is_committed(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer
+) -> None:
+    begun = asyncio.Event()
+
+    class Slow(Hears):
+        async def hear(self, session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
+            begun.set()
+            await asyncio.sleep(0.2)
+
+    async with consuming(kafka, transactions, Slow()) as consumption:
+        await put(producer, value_of(uploaded()))
+        await begun.wait()
+    assert await consumption.questions.committed("documents", {0}) == {0: 1}
+
+
 async def test_another_client_goes_on_where_the_one_that_is_replaced_has_ended(
     kafka: str, transactions: Transactions, producer: AIOKafkaProducer
 ) -> None:

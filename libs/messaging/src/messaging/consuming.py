@@ -188,12 +188,12 @@ class Consumption:
         return broker
 
     async def _hear(self, raw: Sequence[Message]) -> None:
-        generation = self._generation
+        subscriber = self._subscriber
         try:
             records = [Record.of(message) for message in raw]
             async with self._handling_some:
                 await self._handling.handle(*records)
-                if generation == self._generation:  # another client hears them again
+                if subscriber is self._subscriber:  # else another client hears them again
                     for record in records:
                         self._done(record.partition, record.offset)
         except Exception:
