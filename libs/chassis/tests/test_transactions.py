@@ -9,6 +9,7 @@ from chassis.database import create_engine, create_sessions, is_disconnected, is
 from chassis.transactions import AT_HAND, Driver, Transactions, before_commit, driver_of
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import QueuePool
 
 Database = Callable[[str | None], Awaitable[str]]
 
@@ -49,6 +50,17 @@ async def test_the_next_one_has_the_connection_of_the_last(transactions: Transac
     async with transactions.begin() as session:
         assert (await driver_of(session)).get_server_pid() == first
     assert transactions.is_served_by(first)
+
+
+async def test_what_is_in_use_while_all_are_closed_is_given_back_as_well(
+    transactions: Transactions, engine: AsyncEngine
+) -> None:
+    async with transactions.driver(), transactions.begin():
+        await transactions.close()
+    async with transactions.driver():
+        pass
+    assert isinstance(engine.pool, QueuePool)
+    assert engine.pool.checkedout() == 0
 
 
 async def test_one_that_the_server_has_ended_meanwhile_is_no_trouble(

@@ -43,6 +43,7 @@ class Transactions:
         # BEGIN and COMMIT are said here and not by SQLAlchemy, so that the driver may be the first to say something.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._idle: list[tuple[AsyncConnection, Driver]] = []
+        self._keeps = True
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
@@ -82,6 +83,8 @@ class Transactions:
         return backend in self.backends
 
     async def close(self) -> None:
+        """Give all connections back; what is said from now on keeps none at hand."""
+        self._keeps = False
         self.backends.clear()
         while self._idle:
             connection, _ = self._idle.pop()
@@ -96,7 +99,7 @@ class Transactions:
         keep = False
         try:
             yield connection, driver
-            keep = len(self._idle) < AT_HAND
+            keep = self._keeps and len(self._idle) < AT_HAND
         except Exception as error:
             if is_disconnected(error) or isinstance(error, TimeoutError):
                 driver.terminate()  # the pool would not see it yet
