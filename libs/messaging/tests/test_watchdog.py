@@ -191,6 +191,19 @@ async def test_a_member_whose_partitions_are_all_others_leaves_it_to_them_to_mov
     assert (watched.ended, await watched.watchdog.alive()) == ([], None)
 
 
+async def test_a_process_that_was_stopped_itself_has_all_the_time_again(watched: Watched) -> None:
+    watched.broker.end = 10
+    await watched.look_after(0)
+    running = asyncio.create_task(watched.watchdog.run())
+    await asyncio.sleep(0)
+    watched.now += 60
+    await until(lambda: watched.watchdog._progress["some.documents"].since == watched.now)
+    running.cancel()
+    assert watched.ended == []
+    await watched.look_after(46)
+    assert len(watched.ended) == 1
+
+
 async def test_a_broker_that_is_away_is_no_reason_to_end(watched: Watched) -> None:
     watched.broker.end = 10
     running = asyncio.create_task(watched.watchdog.run())

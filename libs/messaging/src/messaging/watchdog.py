@@ -16,6 +16,7 @@ from messaging.consuming import Consumption
 EVERY = 5.0
 REPLACED_AFTER = 10.0  # seconds without progress though there is something to read: another client may fetch it
 STALLED_AFTER = 45.0  # then it is no client's fault
+STOOD_STILL = 3  # times as long as was to be slept: nobody moved meanwhile, for the whole process was stopped
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -57,7 +58,10 @@ class Watchdog:
 
     async def run(self) -> None:
         while True:
+            since = self._clock()
             await asyncio.sleep(self._every)
+            if self._clock() - since > STOOD_STILL * self._every:
+                self._progress = {group: _Progress() for group in self._progress}
             for consumption in self._consumptions:
                 try:
                     await self.look_at(consumption)
