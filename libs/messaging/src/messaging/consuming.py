@@ -39,8 +39,8 @@ log = structlog.stdlib.get_logger(__name__)
 class Consumption:
     """Consumes until it is cancelled, and tells how far it has come.
 
-    The client waits for a broker that is away by itself. One that has no place in its group for long is replaced, or
-    one of which somebody else has found out that it fetches nothing any more.
+    The client waits for a broker that is away by itself. It is replaced when it has had no place in its group for long,
+    and when it may fetch nothing any more: its topic is found to be another one, or `replace_client` says so.
     """
 
     def __init__(
