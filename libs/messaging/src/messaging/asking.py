@@ -27,7 +27,7 @@ class BrokerQuestions:
     """Of one group. Each raises `KafkaException` while the broker does not answer, or lacks the topic.
 
     A client of its own, which consumes nothing: one that is being polled answers nobody else. And no `AdminClient`: if
-    the broker dies while that is asked for offsets, an assertion of librdkafka 2.16.1 ends the process.
+    the broker dies while that is asked for offsets, an assertion of librdkafka 2.16.0 ends the process.
     """
 
     def __init__(self, kafka: BrokerAccess, group: str) -> None:

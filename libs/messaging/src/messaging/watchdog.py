@@ -75,7 +75,7 @@ class Watchdog:
         """One look. A consumer that has not moved though it could gets another client; if that does not move it either,
         the process is ended. One whose topic was made anew gets another at once.
 
-        For librdkafka 2.16.1 notes the new topic's id and yet asks for its records with the old one's leader epoch: the
+        For librdkafka 2.16.0 notes the new topic's id and yet asks for its records with the old one's leader epoch: the
         broker refuses them until its leader has changed as often.
         """
         if consumption.consumer is None:
