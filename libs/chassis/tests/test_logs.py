@@ -230,6 +230,13 @@ def test_what_ends_the_process_is_logged_like_everything_else(lines: Callable[[]
     assert line["error"] == "RuntimeError: token=[redacted]"
 
 
+def test_what_a_client_says_of_its_error_can_be_read(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    error = 'KafkaError{code=_TRANSPORT,val=-195,str="Local: Broker transport failure"}'
+    structlog.get_logger().warning("the broker is away", error=error)
+
+    assert lines()[0]["error"] == error
+
+
 def test_libraries_that_chatter_are_heard_only_when_they_warn(lines: Callable[[], list[dict[str, Any]]]) -> None:
     for client in ("httpx", "httpx2"):
         logging.getLogger(client).info("HTTP Request: GET https://host/?key=%s", CANARY)

@@ -52,7 +52,7 @@ SECRETS_IN_TEXT = [
     (re.compile(r"\b(dq_|sk-|AIza)[\w-]{6,}"), "[key]"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+"), r"\1 [redacted]"),
     (re.compile(r"(?<=://)[^/@\s:]+:[^/@\s]+@"), "[redacted]@"),
-    (re.compile(r"(?i)((?:token|key|secret|password|signature|sig|code)=)[^&\s\"']+"), r"\1[redacted]"),
+    (re.compile(r"(?i)((?:token|key|secret|password|signature|sig)=)[^&\s\"']+"), r"\1[redacted]"),
     (re.compile(r"(?<=[\w/])\?[^\s\"']+"), "?[query]"),
 ]
 
