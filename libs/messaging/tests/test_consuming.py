@@ -25,7 +25,7 @@ from messaging.broker_access import BrokerAccess
 from messaging.broker_memory import BrokerMemory
 from messaging.consuming import Consumption
 from messaging.fences import Fence
-from messaging.gathering import COMMIT_EVERY_MS
+from messaging.gathering import COMMIT_EVERY_MS, GatheringConsumer
 from messaging.handling import Handling
 from messaging.subscribing import Subscription
 from messaging.tables import DeadLetter
@@ -366,6 +366,27 @@ async def test_another_client_goes_on_where_the_one_that_is_replaced_has_ended(
         await put(producer, value_of(uploaded()))
         await until(lambda: consumption.handled == 2)
     assert len(hears.facts) == 2
+
+
+async def test_whoever_stops_while_a_client_is_replaced_leaves_its_group(
+    kafka: str, transactions: Transactions, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping, stop = asyncio.Event(), GatheringConsumer.stop
+
+    async def slowly(consumer: GatheringConsumer) -> None:
+        stopping.set()
+        await asyncio.sleep(0.1)
+        await stop(consumer)
+
+    monkeypatch.setattr(GatheringConsumer, "stop", slowly)
+    async with consuming(kafka, transactions, Hears()) as consumption:
+        await until(consumption.joined.is_set)
+        assert consumption.consumer is not None
+        client = consumption.consumer.consumer
+        consumption.replace_client()
+        await stopping.wait()
+    with pytest.raises(RuntimeError, match="closed"):
+        client.memberid()
 
 
 async def test_a_client_is_not_replaced_while_something_is_handled(

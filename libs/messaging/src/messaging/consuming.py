@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 from chassis import metrics
+from chassis.finishing import to_the_end
 from chassis.process import End, end_process
 from confluent_kafka import KafkaException, Message, TopicPartition
 from faststream import AckPolicy
@@ -117,7 +118,7 @@ class Consumption:
                 reason = await self._until_useless()
                 log.warning("a consumer is replaced", topic=self.topic, group=self.group, reason=reason)
             finally:
-                await self._stop(broker)
+                await to_the_end(self._stop(broker))  # whoever stops while it is replaced leaves its group, too
 
     async def _until_useless(self) -> str:
         """Until it has had no place in its group for long, or is to be replaced; gives why.
