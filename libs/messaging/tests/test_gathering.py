@@ -179,6 +179,13 @@ async def test_an_end_behind_what_is_no_record_is_told_of_without_one() -> None:
     assert consumer.ends_told == [(0, 2)]
 
 
+async def test_an_end_that_more_has_come_behind_is_none() -> None:
+    consumer = Consumer(Client([message(0), end_at(1), message(1)]))
+    assert await consumer.takes() == [0, 1]
+    assert await consumer.takes() == []
+    assert consumer.ends_told == [], "it would lead back before what is done"
+
+
 async def test_nobody_has_to_wait_until_a_silent_broker_lets_a_consumer_leave() -> None:
     client = Client([])
     consumer = Consumer(client)

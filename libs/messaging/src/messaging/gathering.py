@@ -183,6 +183,7 @@ class GatheringConsumer(AsyncConfluentConsumer):
             if (error := message.error()) is None:
                 _make_headers_safe(message)
                 found.append(message)
+                self._ends.pop(partition, None)  # it was told of before this came
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._ends[partition] = int(message.offset() or 0)
             elif error.code() in NOT_YET:
