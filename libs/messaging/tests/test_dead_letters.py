@@ -105,6 +105,25 @@ async def test_one_that_cannot_be_replayed_yet_keeps_no_other_from_it(service: S
     assert [letter.state for letter in await letters(sessions)] == ["replayed", "replayed"]
 
 
+async def test_one_that_fails_here_while_another_replica_replays_it_is_replayed(
+    service: Service, transactions: Transactions, sessions: Sessions
+) -> None:
+    """As in a rolling upgrade whose release mends the handler."""
+    await service.handling.handle(record_of(uploaded()))
+    await ask(sessions)
+    mended, still_dead = Service(transactions, sessions), service.replayer._still_dead
+    mended.broken = False
+
+    async def meanwhile(letter_id: int, error: Exception) -> None:
+        await mended.replay_all()
+        await still_dead(letter_id, error)
+
+    service.replayer._still_dead = meanwhile  # type: ignore[method-assign]
+    await service.replay_all()
+    assert [letter.state for letter in await letters(sessions)] == ["replayed"]
+    assert await ask(sessions) == 0
+
+
 async def test_letters_are_chosen_by_reason(service: Service, sessions: Sessions) -> None:
     await service.handling.handle(record_of(uploaded()))
     await service.handling.handle(Record("documents", 0, 5, b"k", b"not json"))

@@ -79,11 +79,12 @@ class Replayer:
             await self._handlings[letter.topic].replay(session, record)
 
     async def _still_dead(self, letter_id: int, error: Exception) -> None:
+        """Unless another replica has replayed it meanwhile."""
         detail = error.detail if isinstance(error, Failure) else type(error).__name__
         log.warning("a dead letter failed again", letter=letter_id, error=detail)
         async with self._sessions.begin() as session:
             await session.execute(
                 update(DeadLetter)
-                .where(DeadLetter.id == letter_id)
+                .where(DeadLetter.id == letter_id, DeadLetter.state == "replaying")
                 .values(state="dead", replays=DeadLetter.replays + 1, detail=detail)
             )
