@@ -289,6 +289,23 @@ async def test_what_follows_an_unsent_fact_about_the_same_subject_is_sent_again_
     assert broker.events == [second, other, first, second]
 
 
+async def test_what_the_broker_does_not_take_keeps_nothing_from_what_is_about_others(
+    transactions: Transactions, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when one partition has no leader: what waits for it may be more than a batch."""
+    monkeypatch.setattr(relaying, "BATCH", 2)
+    broker, document = Broker(), uuid4()
+    waiting = await say(sessions, *(uploaded(document, version=version) for version in range(1, 4)))
+    (other,) = await say(sessions, uploaded())
+    broker.drops = {row.id for row in (await rows(sessions))[:2]}
+    relay = a_relay(transactions, broker)
+    with pytest.raises(NotTaken):
+        await relay.drain()
+    assert broker.events == [other]
+    await relay.drain()
+    assert broker.events == [other, *waiting]
+
+
 async def test_a_relay_that_dies_before_its_commit_sends_again_with_the_same_ids(
     transactions: Transactions, sessions: Sessions
 ) -> None:

@@ -25,7 +25,8 @@ REMEMBERED = 1000  # the last rows sent: enough to know where each busy partitio
 
 # Two relays keep order because the second one waits for the rows of the first, and then finds them sent.
 _UNSENT = """
-    SELECT id, topic, subject, body, traceparent, type FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1 FOR UPDATE
+    SELECT id, topic, subject, body, traceparent, type FROM outbox WHERE sent_at IS NULL AND subject <> ALL($2)
+    ORDER BY id LIMIT $1 FOR UPDATE
 """
 
 # Nobody waits for the disk here: marks that a crash of the database takes back are facts that are sent once more.
@@ -112,15 +113,21 @@ class Relay:
             failures += 1
 
     async def drain(self) -> None:
-        """Send what is unsent now."""
-        while await self.send_batch() == BATCH:
-            pass
+        """Send what is unsent now. What the broker does not take holds up what is said about the same subject alone.
 
-    async def send_batch(self) -> int:
+        Raises `NotTaken` if there was any of that, `KafkaException` while the broker is away, and what the database
+        raises.
+        """
+        held: set[str] = set()
+        while await self._send_batch(held) == BATCH:
+            pass
+        if held:
+            raise NotTaken
+
+    async def _send_batch(self, held: set[str]) -> int:
         """Send one batch in one transaction; gives how many rows were waiting, up to the size of a batch.
 
-        Raises `NotTaken` once what was sent is marked, `KafkaException` while the broker is away, and what the database
-        raises.
+        What is about `held` subjects is left aside, and those are added of which something was not taken.
         """
         await self._producer.connect()  # not while the transaction is open: that may take its time
         if self._lost:
@@ -128,7 +135,7 @@ class Relay:
         wiped: set[str] = set()
         async with self._transactions.begin() as session:
             driver = await driver_of(session)
-            rows = await driver.fetch(_UNSENT, BATCH)
+            rows = await driver.fetch(_UNSENT, BATCH, list(held))
             if not rows:
                 return 0
             outcomes = _in_order(rows, await self._producer.send([_outgoing(row) for row in rows]))
@@ -142,8 +149,7 @@ class Relay:
         self._note(rows, outcomes)
         if wiped:
             await self._tell_wiped(wiped, again)
-        if any(outcome is None for outcome in outcomes):
-            raise NotTaken
+        held |= {row["subject"] for row, outcome in zip(rows, outcomes, strict=True) if outcome is None}
         return len(rows)
 
     def said(self, type_: str | None) -> None:
