@@ -16,9 +16,10 @@ from libs.messaging.tests.samples import until
 
 
 class Broker:
-    """As much of a broker as the watchdog asks: one partition."""
+    """As much of a broker as the watchdog asks: one partition, or several alike."""
 
     def __init__(self) -> None:
+        self.numbers = {0}
         self.begin = 0
         self.end = 0
         self.committed_at: int | None = 0
@@ -27,7 +28,7 @@ class Broker:
     async def partitions(self, topic: str) -> set[int]:
         if self.away:
             raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))
-        return {0}
+        return self.numbers
 
     async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         return dict.fromkeys(partitions, self.end)
@@ -48,7 +49,7 @@ class Consumes:
     def __init__(self, broker: Broker) -> None:
         self.questions = broker
         self.consumer: GatheringConsumer | None = cast("GatheringConsumer", self)
-        self.moves = 0
+        self.moves = self.steps = 0
         self.stands_by = False
         self.assigned = {0}
         self.next_offsets: dict[int, int] = {}
@@ -112,11 +113,41 @@ async def test_a_consumer_without_progress_gets_another_client_first_and_only_on
     for seconds, replaced in ((0, 0), (5, 0), (5, 1), (5, 1), (5, 1)):
         await watched.look_after(seconds)
         assert watched.consumes.replaced == replaced
-    watched.consumes.moves += 1
+    watched.consumes.moves, watched.consumes.next_offsets = 1, {0: 1}
     for seconds, replaced in ((5, 1), (5, 1), (5, 2)):
         await watched.look_after(seconds)
         assert watched.consumes.replaced == replaced
     assert watched.ended == []
+
+
+async def test_one_partition_that_stands_still_while_others_move_gets_another_client_and_ends_nothing(
+    watched: Watched,
+) -> None:
+    watched.consumes.assigned = watched.broker.numbers = {0, 1}
+    watched.broker.end = 10
+    for replaced in (0, 0, 1, *[1] * 10):
+        watched.consumes.moves += 1
+        watched.consumes.next_offsets = {0: 4, 1: 10}
+        await watched.look_after(5)
+        assert watched.consumes.replaced == replaced
+    watched.consumes.assigned = set()  # as while another client joins
+    await watched.look_after(5)
+    watched.consumes.assigned = {0, 1}
+    for _ in range(5):
+        watched.consumes.moves += 1
+        await watched.look_after(5)
+    assert watched.consumes.replaced == 1, "each time all partitions are without a consumer for a while"
+    assert watched.ended == []
+
+
+async def test_a_partition_may_have_to_wait_for_what_was_fetched_of_others(watched: Watched) -> None:
+    watched.consumes.assigned = watched.broker.numbers = {0, 1}
+    watched.broker.end = 1000
+    for place in range(20):
+        watched.consumes.moves += 1
+        watched.consumes.next_offsets = {0: 4, 1: place}
+        await watched.look_after(5)
+    assert (watched.consumes.replaced, watched.ended) == (0, [])
 
 
 async def test_a_client_is_replaced_when_what_it_has_fetched_is_handled(watched: Watched) -> None:

@@ -85,7 +85,12 @@ class Consumption:
     @property
     def moves(self) -> int:
         """Grows whenever a record is done with, or one more offset of a damaged batch is stepped over."""
-        return self.handled + (self.consumer.steps if self.consumer is not None else 0)
+        return self.handled + self.steps
+
+    @property
+    def steps(self) -> int:
+        """Grows with each offset of a damaged batch that is stepped over; begins again with another client."""
+        return self.consumer.steps if self.consumer is not None else 0
 
     @property
     def stands_by(self) -> bool:

@@ -21,12 +21,28 @@ STOOD_STILL = 3  # times as long as was to be slept: nobody moved meanwhile, for
 log = structlog.stdlib.get_logger(__name__)
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """At one look: how many records wait, and two things that change when the consumer moves.
+
+    `moves` does so whatever moves it, `waiting` only if that is a partition of which more waits: the others then wait
+    for what was fetched of it, and otherwise for nothing that would come by itself.
+    """
+
+    lag: int
+    moves: object
+    waiting: object
+
+
 @dataclass
 class _Progress:
-    mark: object = None
+    moves: object = None
     since: float = 0.0
     stalled: float = 0.0
-    replaced: bool = False
+    waiting: object = None
+    waiting_since: float = 0.0
+    replaced_at: object = None
+    """What waited when it got another client: no third one is of use for that."""
 
 
 class Watchdog:
@@ -73,7 +89,8 @@ class Watchdog:
 
     async def look_at(self, consumption: Consumption) -> None:
         """One look. A consumer that has not moved though it could gets another client; if that does not move it either,
-        the process is ended. One whose topic was made anew gets another at once.
+        the process is ended. If it is a partition alone that does not move, it is left at that: the others do. One
+        whose topic was made anew gets another at once.
 
         For librdkafka 2.16.0 notes the new topic's id and yet asks for its records with the old one's leader epoch: the
         broker refuses them until its leader has changed as often.
@@ -88,7 +105,7 @@ class Watchdog:
         if any(end < least.get(partition, 0) for partition, end in ends.items()):
             self._on_lost(consumption.topic)
             consumption.replace_client()
-        self._judge(consumption, *await _lag(consumption, ends))
+        self._judge(consumption, await _look(consumption, ends))
 
     async def alive(self) -> str | None:
         """For liveness: which consumer has stalled."""
@@ -101,33 +118,37 @@ class Watchdog:
         """Not while its handler waits for its database: that has an end of its own, and a restart helps nobody."""
         return self._progress[consumption.group].stalled >= self._stalled_after and not consumption.is_waiting
 
-    def _judge(self, consumption: Consumption, lag: int, mark: object) -> None:
+    def _judge(self, consumption: Consumption, seen: _Seen) -> None:
         progress, now = self._progress[consumption.group], self._clock()
-        if not lag or consumption.stands_by or consumption.is_waiting or mark != progress.mark or not progress.since:
-            self._progress[consumption.group] = _Progress(mark=mark, since=now)
+        if not seen.lag or consumption.stands_by or consumption.is_waiting or not progress.since:
+            self._progress[consumption.group] = _Progress(seen.moves, now, 0.0, seen.waiting, now, progress.replaced_at)
             return
+        if seen.moves != progress.moves:
+            progress.moves, progress.since = seen.moves, now
+        if seen.waiting != progress.waiting:
+            progress.waiting, progress.waiting_since = seen.waiting, now
         progress.stalled = now - progress.since
+        waits_long = now - progress.waiting_since >= self._replaced_after
         if self._has_stalled(consumption):
-            self._end(f"{consumption.group} has not moved for {progress.stalled:.0f} s, {lag} records are waiting")
-        elif progress.stalled >= self._replaced_after and not progress.replaced:
-            progress.replaced = consumption.replace_client()
+            self._end(f"{consumption.group} has not moved for {progress.stalled:.0f} s, {seen.lag} records are waiting")
+        elif waits_long and progress.replaced_at != seen.waiting and consumption.replace_client():
+            progress.replaced_at = seen.waiting
 
 
-async def _lag(consumption: Consumption, ends: dict[int, int]) -> tuple[int, object]:
-    """How many records wait, and something that changes when it moves.
-
-    With partitions of its own a consumer is judged by these; without any, by what its whole group has committed.
-    """
+async def _look(consumption: Consumption, ends: dict[int, int]) -> _Seen:
+    """With partitions of its own a consumer is judged by these; without any, by what its whole group has committed."""
     topic, assigned = consumption.topic, consumption.assigned & ends.keys()
     for partition in ends.keys() - assigned:
         metrics.CONSUMER_LAG.remove(topic, str(partition))  # another replica's to tell of, now or again
     nexts = await _nexts(consumption, assigned or ends.keys())
     lags = {partition: max(0, ends[partition] - offset) for partition, offset in nexts.items()}
+    lag = sum(lags.values())
     if not assigned:
-        return sum(lags.values()), tuple(sorted(nexts.items()))
-    for partition, lag in lags.items():
-        metrics.CONSUMER_LAG.labels(topic, str(partition)).set(lag)
-    return sum(lags.values()), consumption.moves
+        return _Seen(lag, nexts, nexts)
+    for partition, waiting in lags.items():
+        metrics.CONSUMER_LAG.labels(topic, str(partition)).set(waiting)
+    waiting_at = {partition: nexts[partition] for partition, waiting in lags.items() if waiting}
+    return _Seen(lag, consumption.moves, (consumption.steps, waiting_at))
 
 
 async def _nexts(consumption: Consumption, partitions: Set[int]) -> dict[int, int]:
