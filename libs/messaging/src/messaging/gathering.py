@@ -27,6 +27,9 @@ broken compression it is told to go on, again and again, and of a batch of unkno
 # One commit then covers all records of a burst, and is made when a document is on its way no more.
 COMMIT_EVERY_MS = 200
 
+# Some 27,000 facts. With the client's own 64 MB, 300,000 that waited took 142 MB of each consumer, and take 47.
+FETCHED_AHEAD_KB = 16_384
+
 DAMAGED = ("damaged", None)
 """In place of headers that cannot be read: no real header has no value."""
 
@@ -261,6 +264,7 @@ class GatheringBroker(KafkaBroker):
             "enable.auto.commit": True,
             "auto.commit.interval.ms": COMMIT_EVERY_MS,
             "fetch.error.backoff.ms": 100,
+            "queued.max.messages.kbytes": FETCHED_AHEAD_KB,
             "topic.metadata.refresh.interval.ms": options["metadata_max_age_ms"],
         }
         settings: Any = {**access.options(), **told}  # librdkafka's, of which FastStream's type names some
