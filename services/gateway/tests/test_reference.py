@@ -119,6 +119,33 @@ async def test_bodies_that_others_read_are_described(openapi: dict[str, Any]) ->
     assert set(ask) == {"application/json", "text/event-stream"}
 
 
+async def test_what_may_be_left_out_has_no_default_and_what_is_always_there_is_required(
+    openapi: dict[str, Any],
+) -> None:
+    schemas = openapi["components"]["schemas"]
+    may_be_left_out = {"AskRequest": {"session_id", "document_ids", "top_k"}, "Problem": {"errors"}, "Tokens": set()}
+
+    assert [name for name, schema in schemas.items() for field in fields_of(schema) if "default" in field] == []
+    for name, optional in may_be_left_out.items():
+        assert set(schemas[name]["properties"]) - set(schemas[name]["required"]) == optional
+
+
+def fields_of(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(schema.get("properties", {}).values())
+
+
+async def test_every_event_of_a_stream_is_described(openapi: dict[str, Any]) -> None:
+    follow, ask = openapi["paths"]["/api/docs/events"]["get"], openapi["paths"]["/api/ask"]["post"]
+    told = follow["responses"]["200"]["description"]
+    said = ask["responses"]["200"]["content"]["text/event-stream"]["schema"]["description"]
+
+    for text, models in (
+        (told, {"Document", "Gone", "Problem"}),
+        (said, {"AskSession", "AskSources", "AskToken", "Answer", "Problem"}),
+    ):
+        assert {word for word in re.findall(r"[A-Z]\w+", text) if word in openapi["components"]["schemas"]} == models
+
+
 async def test_the_reference_needs_nothing_from_elsewhere(ada: Person) -> None:
     page = await ada.http.get("/reference")
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
 from contracts.fields import Request, Response, Utc, visible
@@ -81,6 +81,8 @@ class User(Response):
 
 class Tokens(Response):
     """A new pair of tokens; `expires_in` is the access token's life in seconds."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     user: User
     access_token: str

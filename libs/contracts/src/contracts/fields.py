@@ -53,5 +53,7 @@ def _question(text: str) -> str:
 
 # The outer bound keeps absurd inputs from being trimmed at all.
 Question = Annotated[str, Field(max_length=16_000, examples=["When does the warranty end?"]), AfterValidator(_question)]
-TopK = Annotated[int, Field(strict=True, ge=1, le=MOST_PASSAGES)]
+TopK = Annotated[
+    int, Field(strict=True, ge=1, le=MOST_PASSAGES, description=f"How many passages; {USUAL_PASSAGES} if left out.")
+]
 Utc = AwareDatetime

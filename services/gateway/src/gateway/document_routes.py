@@ -123,7 +123,7 @@ async def list_documents(
     response_class=Streamed,
     responses={
         200: {
-            "description": "Events `document` (a Document) and `gone` (`{id}`); at its end `error` (a Problem).",
+            "description": "Events `document` (a Document) and `gone` (a Gone); at its end `error` (a Problem).",
             "content": {STREAM_TYPE: {"schema": {"type": "string"}}},
         },
         **problems(429),

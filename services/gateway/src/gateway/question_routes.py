@@ -24,7 +24,8 @@ from gateway.parts import PartsDep
 router = APIRouter(prefix="/api", tags=["Questions"], dependencies=SECURITY, responses=problems(401, 413, 422, 503))
 
 STREAMED = (
-    "With `Accept: text/event-stream`: events `session`, `sources`, `token` …, `done` (the whole answer) or `error`."
+    "With `Accept: text/event-stream`: events `session` (an AskSession), `sources` (AskSources), `token` (AskToken) …, "
+    "`done` (the whole Answer) or `error` (a Problem)."
 )
 
 

@@ -14,10 +14,18 @@ from contracts.accounts import (
     SignupRequest,
 )
 from contracts.config import AcceptedType, Config
-from contracts.documents import UploadProblem
+from contracts.documents import Gone, UploadProblem
 from contracts.fields import LONGEST_QUESTION, MOST_PASSAGES, USUAL_PASSAGES
 from contracts.problems import Problem
-from contracts.questions import AskRequest, FeedbackRequest, RenameChatRequest, SearchRequest
+from contracts.questions import (
+    AskRequest,
+    AskSession,
+    AskSources,
+    AskToken,
+    FeedbackRequest,
+    RenameChatRequest,
+    SearchRequest,
+)
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
@@ -48,6 +56,9 @@ _READ_BY_OTHERS = (
 """Bodies that no route of ours declares as a parameter: they are forwarded as they are, or read within bounds."""
 
 _REFUSALS = (Problem, UploadProblem)
+
+_EVENTS = (AskSession, AskSources, AskToken, Gone)
+"""What streams tell beside documents, answers and problems."""
 
 _DESCRIPTION = """
 Put documents in, ask questions, get answers that cite the page they come from.
@@ -130,12 +141,21 @@ def _described(app: FastAPI) -> dict[str, Any]:
         routes=app.routes, tags=[{"name": name} for name in _IN_READING_ORDER],
     )  # fmt: skip
     _, read = models_json_schema([(model, "validation") for model in _READ_BY_OTHERS], ref_template=REF)
-    _, sent = models_json_schema([(model, "serialization") for model in _REFUSALS], ref_template=REF)
+    _, sent = models_json_schema([(model, "serialization") for model in (*_REFUSALS, *_EVENTS)], ref_template=REF)
     document["components"]["schemas"].update(read["$defs"] | sent["$defs"])
+    _show_defaults_as_examples(document["components"]["schemas"])
     document["components"]["headers"] = HEADERS
     for answer in _answers_of(document):
         answer.setdefault("headers", {}).update(headers(REQUEST_ID))
     return document
+
+
+def _show_defaults_as_examples(schemas: dict[str, Any]) -> None:
+    """Generated clients take a field with a default for one that is always there, and demand it of who sends it."""
+    for schema in schemas.values():
+        for field in schema.get("properties", {}).values():
+            if "default" in field:
+                field.setdefault("examples", [field.pop("default")])
 
 
 def _answers_of(document: dict[str, Any]) -> list[dict[str, Any]]:
