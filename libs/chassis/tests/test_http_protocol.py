@@ -211,6 +211,38 @@ async def test_whole_requests_are_answered_whatever_comes_behind_them(
         assert await connection.rest() == b""
 
 
+@pytest.mark.parametrize("head", [b"GET /slow HTTP/1.1\r\n\r\n", request("GET /slow", "Host: y")], ids=["none", "two"])
+async def test_whoever_does_not_name_one_host_is_refused(service: Process, head: bytes) -> None:
+    async with connected(service) as connection:
+        await connection.send(request("GET /slow") + head)
+        answers = [await connection.answer()]
+        await connection.rest()
+    async with connected(service) as connection:
+        await connection.send(head)
+        answers.append(await connection.answer())
+
+    assert [answer.status for answer in answers] == [200, 400]
+    assert answers[-1].code == "request.malformed"
+
+
+async def test_http_1_0_need_not_name_a_host(service: Process) -> None:
+    async with connected(service) as connection:
+        await connection.send(b"GET /slow HTTP/1.0\r\n\r\n")
+
+        assert (await connection.answer()).status == 200
+
+
+async def test_trailers_are_no_headers(service: Process) -> None:
+    body = b"5\r\nhello\r\n0\r\nAuthorization: Bearer x\r\nX-Request-ID: trailing\r\n\r\n"
+    async with connected(service) as connection:
+        await connection.send(CHUNKED + body + CHUNKED + body)
+        answers = [await connection.answer(), await connection.answer()]
+
+    for answer in answers:
+        assert json.loads(answer.body)["headers"] == ["host", "transfer-encoding"]
+        assert answer.headers["x-request-id"] != "trailing"
+
+
 async def test_what_is_no_http_does_not_get_into_an_answer_that_has_begun(service: Process) -> None:
     async with connected(service) as connection:
         await connection.send(request("POST /begun", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n")

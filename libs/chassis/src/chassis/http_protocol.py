@@ -69,7 +69,15 @@ class Protocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             self._await_head()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Of the head alone: what stands behind a body in chunks nobody before us has looked at (RFC 9110, 6.5)."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            raise httptools.HttpParserError("RFC 9112, 3.2: one Host")
         super().on_headers_complete()
         if self._in_head:
             return  # it asks for an upgrade, and is read again
