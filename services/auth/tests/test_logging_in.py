@@ -1,4 +1,5 @@
 import asyncio
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -41,6 +42,16 @@ async def test_logging_in_gives_the_same_shape_as_signing_up(auth: httpx.AsyncCl
     assert set(said) == set(ada.tokens)
     assert said["user"] == ada.tokens["user"]
     assert said["refresh_token"] != ada.tokens["refresh_token"]
+
+
+@pytest.mark.parametrize("path", ["/api/auth/login", "/api/auth/me/delete"])
+async def test_a_password_with_half_a_character_is_wrong(auth: httpx.AsyncClient, ada, path: str) -> None:
+    body = {"email": ada.email, "password": "twelve \ud800 chars"} if "login" in path else {"password": "\ud800"}
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ada.tokens['access_token']}"}
+
+    answer = await auth.post(path, content=json.dumps(body), headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "auth.bad_credentials")
 
 
 async def test_the_oauth2_form_gives_the_same_tokens(auth: httpx.AsyncClient, ada) -> None:

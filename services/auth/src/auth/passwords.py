@@ -111,6 +111,6 @@ def _let_others_first() -> None:
         os.nice(_STEPS_BEHIND)
 
 
-def _composed(password: str) -> str:
-    # NIST SP 800-63B: keyboards differ in how they compose the same character.
-    return unicodedata.normalize("NFKC", password)
+def _composed(password: str) -> bytes:
+    # NIST SP 800-63B: keyboards differ in how they compose the same character. Half of one is wrong like any other.
+    return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
