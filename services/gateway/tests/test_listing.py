@@ -96,6 +96,11 @@ async def test_a_query_that_makes_no_sense_is_refused(ada: Person, query: str) -
     assert answer.json()["errors"]
 
 
+async def test_an_empty_cursor_is_the_beginning(ada: Person, documents: dict[str, UUID]) -> None:
+    del documents
+    assert (await ada.http.get("/api/docs?cursor=")).json() == (await ada.http.get("/api/docs")).json()
+
+
 async def test_a_cursor_of_another_order_is_refused(ada: Person, documents: dict[str, UUID]) -> None:
     cursor = (await ada.http.get("/api/docs?limit=1&sort=filename")).json()["next_cursor"]
 

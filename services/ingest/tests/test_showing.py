@@ -126,11 +126,15 @@ async def test_absurd_limits_are_refused(owner: Reader, document: Document, limi
     assert problem(await owner.get(document.id, limit=limit)) == (422, "request.invalid")
 
 
-@pytest.mark.parametrize(
-    "cursor", ["", "?", "AAAA", "MTox!", "LTE6MA", "OTk5OTk5OTk5OTk5OTk6MA", "x" * 65, "ü", "MTowOjA"]
-)
+@pytest.mark.parametrize("cursor", ["?", "AAAA", "MTox!", "LTE6MA", "OTk5OTk5OTk5OTk5OTk6MA", "x" * 65, "ü", "MTowOjA"])
 async def test_forged_cursors_are_refused(owner: Reader, document: Document, cursor: str) -> None:
     assert problem(await owner.get(document.id, cursor=cursor)) == (422, "request.invalid")
+
+
+async def test_an_empty_cursor_is_the_beginning(ingest: AtWork, owner: Reader, document: Document) -> None:
+    await ready(ingest, document)
+
+    assert (await owner.get(document.id, cursor="")).json() == (await owner.get(document.id)).json()
 
 
 @given(st.integers(1, 2**31 - 1), st.integers(0, 2**31 - 1))

@@ -71,6 +71,12 @@ async def test_forged_cursors_and_absurd_limits_are_refused(ada: Any) -> None:
         assert (response.status_code, response.json()["code"]) == (422, "request.invalid"), params
 
 
+async def test_an_empty_cursor_is_the_beginning(ada: Any) -> None:
+    chat = (await ada.answer("Why?"))["session_id"]
+    response = await ada.http.get("/api/chats", params={"cursor": ""})
+    assert [item["id"] for item in response.json()["items"]] == [chat]
+
+
 async def test_a_chat_is_renamed(ada: Any) -> None:
     chat = (await ada.answer("Why?"))["session_id"]
     renamed = await ada.http.patch(f"/api/chats/{chat}", json={"title": " Pumps "})

@@ -34,5 +34,5 @@ async def list_chunks(
     cursor: Annotated[str | None, Query(max_length=64)] = None,
     live_version: Annotated[int, Header(alias=LIVE_VERSION_HEADER, ge=0, le=_LARGEST_VERSION)] = 0,
 ) -> ChunkPage:
-    after = None if cursor is None else cursors.read(cursor)
+    after = cursors.read(cursor) if cursor else None
     return await show(document_id, owner=caller.user_id, told_live=live_version, after=after, limit=limit)

@@ -98,7 +98,7 @@ async def list_chats(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> ChatPage:
-    after = None if cursor is None else cursors.read(cursor)
+    after = cursors.read(cursor) if cursor else None
     async with questions.sessions() as session:
         found = await chats.list_chats(session, caller.user_id, limit=limit + 1, after=after)
     items = found[:limit]
