@@ -1,5 +1,6 @@
 """What a person at a terminal sees, against a server on a real socket."""
 
+import io
 import json
 import os
 import stat
@@ -155,6 +156,48 @@ def test_something_else_at_that_address_is_no_traceback(docqa: Any, api: Any, mo
     assert "http.502" in docqa("status").err
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port", "http://xn--"])
+def test_what_is_no_address_is_told_as_such(docqa: Any, api: Any, monkeypatch: Any, url: str) -> None:
+    monkeypatch.setenv("DOCQA_URL", url)
+    ended = docqa("status")
+    assert (ended.exit_code, ended.out) == (1, "")
+    assert ended.err.startswith(f"docqa: {url} is no address")
+
+
+@pytest.mark.parametrize("key", ["dq_secret\nx", "dq_secretü"])
+def test_what_cannot_be_an_api_key_is_not_repeated(docqa: Any, api: Any, monkeypatch: Any, key: str) -> None:
+    monkeypatch.setenv("DOCQA_API_KEY", key)
+    ended = docqa("status")
+    assert ended.exit_code == 1
+    assert ended.err.startswith("docqa: DOCQA_API_KEY is no API key")
+    assert "secret" not in ended.err
+
+
+def test_an_api_key_may_have_space_around_it(api: Any, docqa: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DOCQA_API_KEY", " dq_key\n")
+    api.replies("GET /api/docs", (200, {"items": [], "next_cursor": None, "counts": {}}))
+    assert docqa("status").exit_code == 0
+    assert api.asked[0].headers["Authorization"] == "Bearer dq_key"
+
+
+def test_what_is_no_utf_8_is_not_sent_and_told(logged_in: Any, docqa: Any, tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    file.write_bytes(b"coffee")
+    logged_in.replies("GET /api/config", (200, CONFIG))
+    for words in (("ask", "caf\udce9"), ("upload", str(file))):
+        ended = docqa(*words)
+        assert ended.exit_code == 1
+        assert "is no UTF-8 text" in ended.err
+
+
+def test_a_login_that_cannot_be_kept_says_so(api: Any, docqa: Any, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("a file, no folder")
+    api.replies("POST /api/auth/login", (200, tokens()))
+    ended = docqa("login", typed="ada@example.org\na long password\n")
+    assert ended.exit_code == 1
+    assert ended.err.startswith("docqa: The login cannot be kept in ")
+
+
 def test_an_api_key_needs_no_login(api: Any, docqa: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("DOCQA_API_KEY", "dq_key")
     api.replies("GET /api/docs", (200, {"items": [], "next_cursor": None, "counts": {}}))
@@ -184,7 +227,7 @@ def test_a_login_that_cannot_be_refreshed_has_to_be_made_again(logged_in: Any, d
 
 
 def test_status_lists_every_document(logged_in: Any, docqa: Any) -> None:
-    error = {"stage": "ingest", "code": "pdf.encrypted", "detail": "It is encrypted.", "retryable": False}
+    error = {"stage": "ingest", "code": "pdf.encrypted", "detail": "It is encrypted." * 9, "retryable": False}
     counts = {"embedding": 1, "failed": 1}
     embedding = a_document(1, "long [1].pdf", "embedding", embedded_count=5)
     failed = a_document(2, "locked.pdf", "failed", error=error, pages=None, chunk_count=None)
@@ -195,6 +238,7 @@ def test_status_lists_every_document(logged_in: Any, docqa: Any) -> None:
     )
     ended = docqa("status", "--only", "failed", "--only", "embedding")
     assert "long [1].pdf" in ended.out
+    assert len(ended.out.splitlines()) == len(["headings", "long [1].pdf", "locked.pdf", "", "counts"])
     assert "embedding (5 of 60)" in ended.out
     assert "It is encrypted. (pdf.encrypted)" in ended.out
     assert ended.out.endswith("1 embedding, 1 failed\n")
@@ -485,6 +529,24 @@ def test_an_env_file_speaks_for_what_the_environment_leaves_out(
     api.replies("GET /api/docs", (200, {"items": [], "next_cursor": None, "counts": {}}))
     assert docqa("status").exit_code == 0
     assert api.asked[0].headers["Authorization"] == "Bearer dq_from_environment"
+
+
+def test_an_env_file_that_is_no_text_is_named(api: Any, docqa: Any, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"DOCQA_URL=\xff")
+    ended = docqa("status")
+    assert (ended.exit_code, ended.err) == (1, f"docqa: {tmp_path / '.env'} is no UTF-8 text.\n")
+
+
+def test_a_terminal_without_ticks_is_no_failure(logged_in: Any, docqa: Any, files: Any, monkeypatch: Any) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    logged_in.replies("GET /api/config", (200, CONFIG))
+    accepts(logged_in, a_document())
+    logged_in.replies("GET /api/docs/events", (200, event("document", a_document())))
+    ended = docqa("upload", *files("report.pdf"))
+    terminal.flush()
+    assert ended.exit_code == 0
+    assert terminal.buffer.getvalue() == b"? report.pdf: ready (24 pages, 60 chunks)\n"
 
 
 def test_help_names_every_command(docqa: Any) -> None:

@@ -29,8 +29,11 @@ class Client:
     def __init__(self, url: str | None = None, credentials: Credentials | None = None) -> None:
         self._credentials = credentials or Credentials()
         self.url = url or server_url(self._credentials)
-        self._api_key = os.environ.get("DOCQA_API_KEY")
-        self._http = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=not _is_local(self.url))
+        self._api_key = _checked(os.environ.get("DOCQA_API_KEY", "").strip())
+        try:
+            self._http = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=not _is_local(self.url))
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise PlainError(f"{self.url} is no address ({error}). Set DOCQA_URL to where docqa runs.") from None
 
     def __enter__(self) -> Self:
         return self
@@ -131,6 +134,15 @@ class Client:
             raise ServerAway(self.url, "it took too long") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise ServerAway(self.url, str(error) or type(error).__name__) from None
+        except UnicodeEncodeError:
+            raise PlainError("It was not sent: what was given, or the name of a file, is no UTF-8 text.") from None
+
+
+def _checked(api_key: str) -> str:
+    """The key, which is never repeated: httpx would, where it cannot be a header."""
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise PlainError("DOCQA_API_KEY is no API key: it has characters that no key has.")
+    return api_key
 
 
 def _raise_for_problem(response: httpx.Response) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import platformdirs
 
+from docqa.failing import PlainError
+
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
@@ -51,8 +53,11 @@ class Credentials:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise PlainError(f"The login cannot be kept in {self._folder}: {error.strerror}.") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

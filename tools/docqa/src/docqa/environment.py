@@ -7,6 +7,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from docqa.failing import PlainError
+
 PREFIX = "DOCQA_"
 SERVICES = ("auth", "ingest", "embedder", "qa", "gateway")  # in the order of their start
 LOOPBACK = "127.0.0.1"
@@ -23,7 +25,12 @@ UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 def of_user(folder: Path | None = None) -> dict[str, str]:
     """The process environment, and under it the `DOCQA_*` names of a `.env` in `folder` (the current one)."""
     file = (folder or Path.cwd()) / ".env"
-    written = dotenv_values(file, encoding="utf-8") if file.is_file() else {}
+    try:
+        written = dotenv_values(file, encoding="utf-8") if file.is_file() else {}
+    except UnicodeDecodeError:
+        raise PlainError(f"{file} is no UTF-8 text.") from None
+    except OSError as error:
+        raise PlainError(f"{file} cannot be read: {error.strerror}.") from None
     ours = {name: value for name, value in written.items() if name.startswith(PREFIX) and value is not None}
     return {**ours, **os.environ}
 

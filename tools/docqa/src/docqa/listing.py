@@ -11,6 +11,7 @@ from docqa.client import Client
 from docqa.uploading import state_of
 
 AT_ONCE = 100
+UNWRAPPED = 100_000
 COLOURS = {"ready": "green", "failed": "red", "deleting": "dim"}
 
 
@@ -26,6 +27,8 @@ def status(console: Console, *, only: list[str]) -> None:
         table.add_column(heading, justify="right" if heading in ("pages", "chunks") else "left", overflow="fold")
     for document in documents:
         table.add_row(*_row(document))
+    if not console.is_terminal:
+        console.width = UNWRAPPED  # a line a document, however long, where programs read it
     console.print(table)
     counts = ", ".join(f"{count} {name}" for name, count in first.counts.items() if count)
     console.print(f"\n{counts}", highlight=False)
