@@ -195,6 +195,26 @@ def test_pages_after_a_broken_one_keep_their_numbers(
     assert read_pdf(order.source, engine, limits) == ["text 1", "text 2", "", "text 4", "text 5"]
 
 
+def test_what_people_have_filled_in_or_remarked_is_text_of_its_page(extraction: Order, limits: Limits) -> None:
+    filled = hostile.raw_pdf(
+        {
+            **hostile.one_page(hostile.stream(hostile.show(b"Name of the applicant:"))),
+            1: b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [10 0 R 11 0 R 12 0 R 13 0 R] >> >>",
+            3: b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 300] /Contents 4 0 R"
+            b" /Resources << /Font << /F1 5 0 R >> >> /Annots [10 0 R 11 0 R 12 0 R 13 0 R 14 0 R 15 0 R] >>",
+            10: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (applicant) /V (Theodora Quistgaard) /Rect [0 0 9 9] >>",
+            11: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (f1_02) /TU (Licence) /V (LIC-2291) /Rect [0 0 9 9] >>",
+            12: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (pin) /Ff 8192 /V (secret) /Rect [0 0 9 9] >>",
+            13: b"<< /Type /Annot /Subtype /Widget /FT /Btn /T (agreed) /V /On /AS /On /Rect [0 0 9 9] >>",
+            14: b"<< /Type /Annot /Subtype /Text /Contents (M\\374ller objects) /Rect [0 0 9 9] >>",
+            15: b"<< /Type /Annot /Subtype /Link /Contents (a link) /Rect [0 0 9 9] >>",
+        }
+    )
+    assert read_pdf(extraction(filled).source, Engine.PDFIUM, limits) == [
+        "Name of the applicant:\n\napplicant: Theodora Quistgaard\n\nLicence: LIC-2291\n\nMüller objects"
+    ]
+
+
 def test_what_pypdf_reads_again_is_left_out_where_it_counts_other_pages(extraction: Order, limits: Limits) -> None:
     order = extraction(five_pages(third=b"42", count=7))
 

@@ -1,12 +1,14 @@
 """Reading PDFs with pdfium: fast and forgiving, but a hostile file can take the whole process down."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pypdfium2  # type: ignore[import-untyped]
 import pypdfium2.raw as pdfium  # type: ignore[import-untyped]
 
 from ingest.limits import Limits
+from ingest.pdfium_annotations import added_to
 from ingest.verdicts import CannotRead, Refused, Verdict
 
 _LOCKED = frozenset({pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY})
@@ -24,6 +26,8 @@ def read_pages(source: Path, limits: Limits) -> Iterator[str | None]:
             raise CannotRead
         if count > limits.max_pages:
             raise Refused(Verdict.TOO_MANY_PAGES)
+        with suppress(pypdfium2.PdfiumError):  # then the fields stay unread, and the pages are not
+            document.init_forms()
         for index in range(count):
             yield _page_text(document, index, limits)
 
@@ -55,6 +59,8 @@ def _text_of(page: pypdfium2.PdfPage, limits: Limits) -> str:
     try:
         if text_page.count_chars() > limits.max_characters:
             raise Refused(Verdict.TOO_MUCH_TEXT)
-        return str(text_page.get_text_range())
+        text = str(text_page.get_text_range())
     finally:
         text_page.close()
+    added = added_to(page)
+    return "\n\n".join(filter(None, [text.rstrip(), *added])) if added else text
