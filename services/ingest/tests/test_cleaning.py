@@ -27,3 +27,13 @@ def test_a_word_broken_at_the_end_of_a_line_is_made_whole() -> None:
     assert tidy_page("hyphen\ufffeated, ano\x02\r\nther and a soft\xad\nly broken one") == (
         "hyphenated, another and a softly broken one"
     )
+
+
+def test_hyphens_that_nobody_sees_are_left_out_and_those_that_are_drawn_are_hyphens() -> None:
+    assert tidy_page("super\xadinten\xaddent of part XK\xad4711, 2020\xad2024") == (
+        "superintendent of part XK-4711, 2020-2024"
+    )
+
+
+def test_a_letter_and_its_accent_are_one_character() -> None:
+    assert tidy_page("Pfo\u0308rtner, Besanc\u0327on, Z\u0307eromski") == "Pförtner, Besançon, Żeromski"

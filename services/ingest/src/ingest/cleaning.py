@@ -1,15 +1,21 @@
 """Text that every store takes and people can read."""
 
 import re
+from unicodedata import normalize
 
 from chassis.storable import storable
 
 # pdfium puts U+FFFE (once U+0002) where a word was broken at the end of a line; some files break it themselves.
 _WORD_BREAK = re.compile("[\x02\ufffe]\n?|\xad\n")
+# Within a line a soft hyphen between letters is not seen; anywhere else an old font draws its hyphen by it: XK-4711.
+_SOFT_HYPHEN = re.compile(r"(?<=[^\W\d_])\xad+(?=[^\W\d_])")
 
 
 def tidy_page(text: str) -> str:
-    """The text of a PDF page as all positions count it: one kind of line end, words made whole again."""
+    """The text of a PDF page as all positions count it: one line end, whole words, accents composed."""
     lines = storable(text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     text = "\n".join(line.rstrip(" \t") for line in lines)
-    return text if text.isascii() and "\x02" not in text else _WORD_BREAK.sub("", text)
+    if text.isascii() and "\x02" not in text:
+        return text
+    whole = _SOFT_HYPHEN.sub("", _WORD_BREAK.sub("", text))
+    return normalize("NFC", whole.replace("\xad", "-"))
