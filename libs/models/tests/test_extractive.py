@@ -63,6 +63,6 @@ async def test_without_passages_there_is_nothing_to_quote() -> None:
 
 async def test_a_documents_own_references_are_not_taken_for_ours() -> None:
     answer = await ask(
-        Extractive(None), "Where does the beetle live?", ["The beetle lives in Peru [12, 14] as known [3]."]
+        Extractive(None), "Where does the beetle live?", ["The beetle lives in Peru [12, 14] as known [3]【1】."]
     )
-    assert "“The beetle lives in Peru (12, 14) as known (3).” [1]" in answer
+    assert "“The beetle lives in Peru (12, 14) as known (3)(1).” [1]" in answer

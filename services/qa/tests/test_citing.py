@@ -36,6 +36,9 @@ def whole(answer: str, sources: int) -> tuple[str, set[int]]:
         ("Hidden [[99]1].", "Hidden [(99)1].", set()),
         ("Hidden [4 [99], 2].", "Hidden [4 (99), 2].", set()),
         ("Within [9[2]9] it is one.", "Within [9[2]9] it is one.", {2}),
+        ("Some write 【1】 and 【2, 9】 and 【9】.", "Some write [1] and [2] and.", {1, 2}),
+        ("【重要】 and 【a】 stay.", "【重要】 and 【a】 stay.", set()),
+        ("Hidden 【9[42]9】.", "Hidden 【9(42)9】.", set()),
         ("Before it [x] one [9].", "Before it [x] one.", set()),
         ("Ends with space ", "Ends with space ", set()),
         ("", "", set()),
@@ -48,7 +51,27 @@ def test_a_citation_stays_only_if_it_names_a_source(answer: str, passed: str, ci
 @given(
     st.lists(
         st.sampled_from(
-            ["word ", "[1]", "[2, 7]", " [9]", "[", "]", "[12", "\n", "[1-3]", "[a]", "  ", "é", "7", "[99]", ",", "-"]
+            [
+                "word ",
+                "[1]",
+                "[2, 7]",
+                " [9]",
+                "[",
+                "]",
+                "[12",
+                "\n",
+                "[1-3]",
+                "[a]",
+                "  ",
+                "é",
+                "7",
+                "[99]",
+                ",",
+                "-",
+                "【1】",
+                "【",
+                "】",
+            ]
         ),
         max_size=12,
     ).map("".join),

@@ -10,7 +10,15 @@ def spoken(*pieces: str, sources: int = 3) -> tuple[list[str], Speech]:
 
 
 @pytest.mark.parametrize(
-    "said", [NOT_IN_DOCUMENTS, f" {NOT_IN_DOCUMENTS}.\n", f"**{NOT_IN_DOCUMENTS}**", f"`{NOT_IN_DOCUMENTS}`"]
+    "said",
+    [
+        NOT_IN_DOCUMENTS,
+        f" {NOT_IN_DOCUMENTS}.\n",
+        f"**{NOT_IN_DOCUMENTS}**",
+        f"`{NOT_IN_DOCUMENTS}`",
+        f"{NOT_IN_DOCUMENTS}\n\nThe documents are about pumps and do not say who won the world cup.",
+        f"**{NOT_IN_DOCUMENTS}**: nothing of it stands in them [9].",
+    ],
 )
 def test_a_refusal_is_never_shown(said: str) -> None:
     for size in (1, 4, 100):

@@ -29,7 +29,7 @@ RANK_WEIGHT = 0.05
 """What a passage loses with each rank, for the retriever has seen more than one sentence."""
 
 
-_REFERENCE = re.compile(r"\[(\s*\d[\d\s,;–-]*)\]")
+_REFERENCE = re.compile(r"[\[【](\s*\d[\d\s,;–-]*)[\]】]")
 
 
 @dataclass(frozen=True)

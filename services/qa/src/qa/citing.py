@@ -1,4 +1,4 @@
-"""Citations: `[1]`, `[2, 3]`, `[1-3]` in an answer, checked against what was retrieved.
+"""Citations: `[1]`, `[2, 3]`, `[1-3]` in an answer, checked against what was retrieved. Some models write `【1】`.
 
 An answer arrives in pieces and is passed on in pieces, so that a citation may be cut anywhere: what could still become
 one is held back until it is clear.
@@ -8,16 +8,17 @@ import re
 
 _NUMBER = r"\s{0,4}\d{1,4}\s{0,4}"
 _MORE = r"[-–,;]"
+_BEGIN, _END = r"[\[【]", r"[\]】]"
 _MOST = 64
 """Numbers in one bracket. With more, or with more white space, it is text, whole and in pieces alike."""
 
-_CITATION = re.compile(rf"\[{_NUMBER}(?:{_MORE}{_NUMBER}){{0,{_MOST - 1}}}\]")
+_CITATION = re.compile(rf"{_BEGIN}{_NUMBER}(?:{_MORE}{_NUMBER}){{0,{_MOST - 1}}}{_END}")
 # What may still become a citation: white space (which goes with a removed one), then the beginning of a bracket.
-_UNDECIDED = re.compile(rf"[ \t]*(?:\[(?:{_NUMBER}{_MORE}){{0,{_MOST - 1}}}\s{{0,4}}(?:\d{{1,4}}\s{{0,4}})?)?\Z")
+_UNDECIDED = re.compile(rf"[ \t]*(?:{_BEGIN}(?:{_NUMBER}{_MORE}){{0,{_MOST - 1}}}\s{{0,4}}(?:\d{{1,4}}\s{{0,4}})?)?\Z")
 _SPACED_CITATION = re.compile(r"(?P<space>[ \t]*)(?P<citation>" + _CITATION.pattern + ")")
 # A bracket that has begun, and may still become a citation if what stands in it is taken away.
-_OPEN = re.compile(r"\[[\d\s,;–-]*\Z")
-_CLOSED = re.compile(r"[^\[\d\s,;–-][\d\s,;–-]*\Z")
+_OPEN = re.compile(r"[\[【][\d\s,;–-]*\Z")
+_CLOSED = re.compile(r"[^\[【\d\s,;–-][\d\s,;–-]*\Z")
 _NUMBER_OR_RANGE = re.compile(r"(\d{1,4})(?:\s*[-–]\s*(\d{1,4}))?")
 
 
@@ -67,7 +68,7 @@ class CitationChecker:
             return f"{match['space']}({match['citation'][1:-1]})" if self._open else ""
         self.cited.update(known)
         if len(known) == len(numbers):
-            return match[0]
+            return f"{match['space']}[{match['citation'][1:-1]}]"
         return match["space"] + "".join(f"[{number}]" for number in known)
 
 

@@ -1,5 +1,7 @@
 """From the pieces that a chat model says to the pieces that a reader is shown."""
 
+import re
+
 from models.chat import Usage
 
 from qa.citing import CitationChecker
@@ -31,9 +33,8 @@ class Speech:
         opening, self._opening = self._opening, None
         if opening is None:
             return self._show(self._checker.finish())
-        if _is_refusal(opening):
-            return ""
-        return self._show(self._checker.feed(opening) + self._checker.finish())
+        text = self._checker.feed(opening) + self._checker.finish()
+        return "" if _is_refusal(opening) and not self.cited else self._show(text)
 
     @property
     def text(self) -> str:
@@ -54,7 +55,8 @@ def _may_be_refusal(opening: str) -> bool:
 
 
 def _is_refusal(text: str) -> bool:
-    return _undressed(text) == NOT_IN_DOCUMENTS
+    """Whether it begins as one. What some models then explain is none of an answer's, unless it cites something."""
+    return re.match(rf"{NOT_IN_DOCUMENTS}(?!\w)", _undressed(text)) is not None
 
 
 def _undressed(text: str) -> str:
