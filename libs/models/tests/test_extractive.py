@@ -66,3 +66,44 @@ async def test_a_documents_own_references_are_not_taken_for_ours() -> None:
         Extractive(None), "Where does the beetle live?", ["The beetle lives in Peru [12, 14] as known [3]【1】."]
     )
     assert "“The beetle lives in Peru (12, 14) as known (3)(1).” [1]" in answer
+
+
+GUIDE = """# Guide
+
+### ERR-4711
+
+The licence has expired. Renew it.
+
+### ERR-4712
+
+The disk is full.
+
+| key | default |
+|-----|---------|
+| `idle` | 90s |
+| `clients` | 250 |
+"""
+
+
+async def test_a_sentence_is_found_by_its_heading_too() -> None:
+    answer = await ask(Extractive(None), "What does ERR-4712 mean?", [GUIDE])
+    assert "“The disk is full.” [1]" in answer
+    assert "licence" not in answer
+
+
+async def test_of_a_markdown_table_the_row_is_quoted() -> None:
+    answer = await ask(Extractive(None), "How many clients?", [GUIDE])
+    assert "“| `clients` | 250 |” [1]" in answer
+    assert "90s" not in answer
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Der Vertrag wurde am 3. Juni 2023 nach § 12 Abs. 3 der Satzung geschlossen.",
+        "Die Frist beträgt nach Art. 5 Nr. 7 ca. 20 Tage.",
+    ],
+)
+async def test_german_dates_and_abbreviations_do_not_end_a_sentence(sentence: str) -> None:
+    answer = await ask(Extractive(None), sentence, [f"Es war Mai. {sentence} Danach kam nichts."])
+    assert f"“{sentence}” [1]" in answer

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,12 @@ _REFERENCE = re.compile(r"[\[【](\s*\d[\d\s,;–-]*)[\]】]")
 class _Candidate:
     text: str
     passage: int  # from 1
+    heading: str
+
+    @property
+    def in_context(self) -> str:
+        """A sentence below a heading need not say again what it is about."""
+        return f"{self.heading} {self.text}" if self.heading else self.text
 
 
 class Extractive:
@@ -69,17 +75,28 @@ def _candidates(passages: Sequence[str]) -> list[_Candidate]:
     """Every sentence once, with the first passage that has it: neighbouring passages overlap."""
     found: dict[str, _Candidate] = {}
     for number, passage in enumerate(passages[:PASSAGES], start=1):
-        pieces = sentences(passage)
-        long_enough = [piece for piece in pieces if len(piece.split()) >= SHORTEST]
-        for piece in long_enough or pieces:
-            found.setdefault(piece, _Candidate(piece, number))
+        pieces = list(_below_headings(passage))
+        long_enough = [piece for piece in pieces if len(piece[1].split()) >= SHORTEST]
+        for heading, piece in long_enough or pieces:
+            found.setdefault(piece, _Candidate(piece, number, heading))
     return list(found.values())
+
+
+def _below_headings(passage: str) -> Iterator[tuple[str, str]]:
+    """Each sentence with the Markdown heading that it stands under; a heading is one as well."""
+    heading = ""
+    for piece in sentences(passage):
+        if piece.startswith("#"):
+            heading = piece.lstrip("# ")
+            yield "", piece
+        else:
+            yield heading, piece
 
 
 def _by_words(question: str, candidates: Sequence[_Candidate]) -> NDArray[np.float64]:
     """The share of the question's words that a sentence has, rare ones counting more (inverse document frequency)."""
     asked = words(question)
-    has = [asked & words(candidate.text) for candidate in candidates]
+    has = [asked & words(candidate.in_context) for candidate in candidates]
     weights = {word: math.log(1 + len(candidates) / (1 + sum(word in some for some in has))) for word in asked}
     total = sum(weights.values()) or 1.0
     return np.array([sum(weights[word] for word in some) / total for some in has])
@@ -87,7 +104,7 @@ def _by_words(question: str, candidates: Sequence[_Candidate]) -> NDArray[np.flo
 
 async def _by_meaning(embeddings: Embeddings, question: str, candidates: Sequence[_Candidate]) -> NDArray[np.float32]:
     """Cosine of question and sentence."""
-    vectors = await embeddings.embed_texts([question, *(candidate.text for candidate in candidates)])
+    vectors = await embeddings.embed_texts([question, *(candidate.in_context for candidate in candidates)])
     cosines: NDArray[np.float32] = vectors[1:] @ vectors[0]
     return cosines
 

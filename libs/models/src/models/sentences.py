@@ -2,8 +2,13 @@
 
 import re
 
-_END = re.compile(r"(?<=[.!?…。!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\sa-z])|\n\s*\n|\n(?=\s*[-*•#\d])")
-_ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|Nos|Inc|Co|Corp|Ltd|vs|etc|e\.g|i\.e|approx|Fig|[A-Z])\.$")
+_END = re.compile(r"(?<=[.!?…。!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\sa-z])|\n\s*\n|\n(?=\s*[-*•#|\d])")
+_ABBREVIATION = re.compile(
+    r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|Nos|Inc|Co|Corp|Ltd|vs|etc|e\.g|i\.e|approx|Fig|Sec|Vol|Art|Nr|Abs|Abb|Ziff|Kap|Bd"
+    r"|ca|bzw|vgl|z\. ?B|d\. ?h|[A-Z])\.$"
+)
+_DAY = re.compile(r"\b\d{1,2}\.$")
+_MONTH = re.compile(r"Januar|Jänner|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?", re.UNICODE)
 _STOP = frozenset(
     """a about an and any are as at be been but by can could did do does for from had has have how i if in into is it
@@ -20,7 +25,8 @@ def sentences(text: str) -> list[str]:
     start = 0
     for end in _END.finditer(text):
         piece = text[start : end.end()].strip()
-        if not _ABBREVIATION.search(piece):
+        goes_on = _ABBREVIATION.search(piece) or (_DAY.search(piece) and _MONTH.match(text, end.end()))
+        if not goes_on:
             found.append(piece)
             start = end.end()
     found.append(text[start:].strip())
