@@ -1,6 +1,7 @@
 from math import nan
 from uuid import UUID
 
+import pytest
 from qa.evidence import TextHit, VectorHit, Word, close_enough, rare_words, supported
 from qa.passages import PassageId
 
@@ -42,9 +43,10 @@ def test_one_paraphrased_word_of_three_is_forgiven() -> None:
     assert len(supported([text_hit(0, "kestrel", "warranti")], words, 500)) == 1
 
 
-def test_a_code_is_evidence_by_itself() -> None:
-    words = [Word("xk-4711", 1), Word("torqu", 0), Word("gearbox", 0)]
-    assert len(supported([text_hit(0, "xk-4711")], words, 500)) == 1
+@pytest.mark.parametrize("code", ["xk-4711", "v2.4.0", "2.4.0", "192.168.17.42"])
+def test_a_code_is_evidence_by_itself(code: str) -> None:
+    words = [Word(code, 1), Word("torqu", 0), Word("gearbox", 0)]
+    assert len(supported([text_hit(0, code)], words, 500)) == 1
 
 
 def test_a_year_is_no_code() -> None:

@@ -28,8 +28,9 @@ RARE_AT_LEAST = 3
 # Two of three: one absent word is allowed for (people paraphrase), not more.
 NEEDED_SHARE = 2 / 3
 
-# Part numbers, paragraphs, article codes: letters with digits, or a long number. One of them is found on purpose.
-_CODE = re.compile(r"(?=.*\d)(?=.*[^\W\d_]).{3,}|\d{5,}")
+# Part numbers, paragraphs, article codes: letters with digits, a long number, or one of several parts (a version, an
+# address). One of them is found on purpose.
+_CODE = re.compile(r"(?=.*\d)(?=.*[^\W\d_]).{3,}|\d{5,}|\d+(?:\.\d+){2,}")
 
 
 @dataclass(frozen=True, slots=True)
