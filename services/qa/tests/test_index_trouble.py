@@ -175,6 +175,27 @@ async def test_a_second_look_that_fails_costs_nothing_of_the_first(
     assert len(looks) == 2
 
 
+async def test_what_the_graph_misses_among_many_alike_is_looked_for_further(
+    service: Any, ada: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = await service.add(ada.id, PUMP, *(f"Page {number} is blank." for number in range(40)))
+    service.plant(ada.id, document, ["marmalade"])  # so that its vector alone finds it
+    look, looks = ShardedVectors.nearest, list[int]()
+
+    async def miss_one(self: ShardedVectors, index: ActiveIndex, scope: Scope, vector: Any, limit: int) -> Any:
+        looks.append(limit)
+        found = await look(self, index, scope, vector, limit + 1)
+        return found if limit > 40 else [hit for hit in found if hit.id.ordinal != 0]
+
+    monkeypatch.setattr(ShardedVectors, "nearest", miss_one)
+    found = await ada.http.post("/api/search", json={"query": "marmalade", "top_k": 2})
+    assert [item["text"] for item in found.json()["items"]] == [PUMP]
+    assert len(looks) == 2
+    looks.clear()
+    nobody = await ada.http.post("/api/search", json={"query": "zeppelin", "top_k": 2})
+    assert (nobody.json()["items"], len(looks)) == ([], 2)
+
+
 async def test_connections_that_were_cut_cost_nobody_an_answer(service: Any, ada: Any) -> None:
     await service.add(ada.id, PUMP)
     for _ in range(3):

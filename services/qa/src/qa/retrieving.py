@@ -27,6 +27,9 @@ log = structlog.stdlib.get_logger(__name__)
 MARGIN = 3
 # … and if not, the index holds a lot that is no longer (or not yet) there: then of sixteen times as many.
 SECOND_MARGIN = 16
+# Chroma's graph is approximate, and looks about as far as it is asked to: where hundreds of passages resemble each
+# other it ends among them, and misses the one that answers. Before it is said that there is none, it looks so far.
+FAR = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +101,15 @@ class Retrieve:
         findings = [await looks[0]] if len(looks) == 1 else await asyncio.gather(*looks)
         fused = _judge(queries, findings, model.evidence_floor)
         found = await self._read(fused, scope, top_k, steps)
-        if len(found) < min(top_k, len(fused)):
+        if not fused and any(item.near is not None and len(item.near) >= MARGIN * top_k for item in findings):
+            limit = FAR
+        elif len(found) < min(top_k, len(fused)):
             limit = SECOND_MARGIN * top_k
-            more = [self._look_further(index, item, scope=scope, limit=limit, steps=steps) for item in findings]
-            findings = await asyncio.gather(*more)
-            found = await self._read(_judge(queries, findings, model.evidence_floor), scope, top_k, steps)
-        return found
+        else:
+            return found
+        more = [self._look_further(index, item, scope=scope, limit=limit, steps=steps) for item in findings]
+        findings = await asyncio.gather(*more)
+        return await self._read(_judge(queries, findings, model.evidence_floor), scope, top_k, steps)
 
     async def _look(
         self, index: ActiveIndex, model: Embeddings, query: str, *, scope: Scope, limit: int, steps: Steps
