@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from chassis.failures import Misconfigured
 from models.local import BACKGROUND_NICENESS, MOST_THREADS, LocalEmbeddings, _by_length, _check_weights
 from models.minilm import read_weights
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from onnxruntime import RunOptions  # type: ignore[import-untyped]
+from tokenizers import Encoding, Tokenizer
 
 TEXTS = [
     "The cat sits outside.",
@@ -58,6 +60,24 @@ async def test_a_question_does_not_wait_for_a_whole_batch(local: LocalEmbeddings
     await local.embed_question("A short one.")
     assert not batch.done()
     assert (await batch).shape == (24, 384)
+
+
+async def test_a_question_waits_for_one_step_of_many_batches_at_most(
+    local: LocalEmbeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, runs = local._run, list[int]()
+
+    def counted(encoded: Sequence[Encoding], options: RunOptions | None = None) -> NDArray[np.float32]:
+        runs.append(len(encoded))
+        return run(encoded, options)
+
+    monkeypatch.setattr(local, "_run", counted)
+    batches = [asyncio.create_task(local.embed_texts(["word " * 250] * 8)) for _ in range(5)]
+    await asyncio.sleep(0)  # they have begun
+    await local.embed_question("A short one.")
+    before = runs.index(1)
+    await asyncio.gather(*batches)
+    assert before <= 1
 
 
 async def test_no_text_no_vector(local: LocalEmbeddings) -> None:

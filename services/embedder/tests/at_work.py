@@ -31,7 +31,7 @@ from messaging.handling import Handling
 from messaging.records import Record
 from messaging.tables import FenceRow, JobRow, OutboxRow
 from messaging.workers import Work
-from messaging.working import Worker
+from messaging.working import Worker, workers_of
 from numpy.typing import NDArray
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -116,8 +116,8 @@ class AtWork:
         self.chroma: Chroma = self.parts.chroma
         (subscription,) = Subscribers(self.parts.stage).subscriptions()
         self.works: dict[str, Work] = {work.kind: work for work in self.parts.works()}
-        self.workers: dict[str, Worker] = {}
-        self._handling = Handling(subscription, self.transactions, workers=self.workers.values())
+        self.workers: list[Worker] = []
+        self._handling = Handling(subscription, self.transactions, workers=self.workers)
         self._offset = 0
 
     def work(self, kind: str) -> Work:
@@ -127,14 +127,14 @@ class AtWork:
     async def working(self, *kinds: str) -> AsyncIterator[None]:
         """Have jobs of these kinds done, or of all."""
         for kind in kinds or self.works:
-            self.workers[kind] = Worker(self.works[kind], self.transactions, self._wake)
-        running = [asyncio.create_task(worker.run()) for worker in self.workers.values()]
+            self.workers += workers_of(self.works[kind], self.transactions, self._wake)
+        running = [asyncio.create_task(worker.run()) for worker in self.workers]
         pulse = asyncio.create_task(self._pulse())
         try:
             yield
         finally:
             pulse.cancel()
-            for worker in self.workers.values():
+            for worker in self.workers:
                 worker.stop()
             await asyncio.wait(running)
             self.workers.clear()
@@ -154,7 +154,7 @@ class AtWork:
             self._offset += 1
             record = Record(fact.topic.name, 0, self._offset, key=fact.subject.encode(), value=body)
             await self._handling.handle(record)
-            for worker in self.workers.values():
+            for worker in self.workers:
                 worker.look_at_fences(fact.subject)
 
     async def embed(self, document: Document, *, version: int = 1) -> None:
@@ -254,13 +254,14 @@ class AtWork:
         await self.transactions.close()
 
     def _wake(self, kind: str) -> None:
-        if kind in self.workers:
-            self.workers[kind].wake()
+        for worker in self.workers:
+            if worker.kind == kind:
+                worker.wake()
 
     async def _pulse(self) -> None:
         while True:
             async with self.transactions.driver() as driver:
-                _, due = await taking.pulse(driver, list(self.workers))
+                _, due = await taking.pulse(driver, self._kinds())
                 for kind in due:
                     self._wake(kind)
             await asyncio.sleep(0.1)
@@ -268,7 +269,12 @@ class AtWork:
     async def _busy(self) -> bool:
         due = (JobRow.state == "running") | ((JobRow.state == "waiting") & (JobRow.available_at <= func.now()))
         async with self.sessions() as session:
-            return bool(await session.scalar(select(select(JobRow).where(due, JobRow.kind.in_(self.workers)).exists())))
+            return bool(
+                await session.scalar(select(select(JobRow).where(due, JobRow.kind.in_(self._kinds())).exists()))
+            )
+
+    def _kinds(self) -> list[str]:
+        return sorted({worker.kind for worker in self.workers})
 
 
 class Slow(SlowWorker):

@@ -1,6 +1,7 @@
 """From `chunked` to `embedded`, once, whatever happens in between."""
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -219,9 +220,9 @@ async def test_a_wrong_configuration_lets_documents_wait_and_burns_no_try(
     await embedder.split(document)
     await embedder.hear(document.chunked())
     async with embedder.working("embed"), asyncio.timeout(60):
-        while not embedder.workers["embed"].pause.reason:  # noqa: ASYNC110
+        while not embedder.workers[0].pause.reason:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        assert "provider.misconfigured" in (embedder.workers["embed"].pause.reason or "")
+        assert "provider.misconfigured" in (embedder.workers[0].pause.reason or "")
     (job,) = await embedder.jobs(document, "embed")
     assert (job.state, job.tries) == ("waiting", 0)
     openai_stub.embeddings.usual = Behaviour()
@@ -235,6 +236,24 @@ async def test_calls_to_the_provider_never_exceed_the_limit(embedder: AtWork, op
     openai_stub.embeddings.usual = Behaviour(delay=0.2)
     await embedder.embed(a_document(chunks=64 * 20))
     assert 1 < openai_stub.embeddings.seen.most_in_flight <= embedder.settings.provider_in_flight
+
+
+async def test_a_small_document_needs_no_place_of_a_long_ones_batches(
+    embedder: AtWork, openai_stub: OpenAIStub
+) -> None:
+    long, small, held = a_document(chunks=64 * (embedder.settings.batches + 1)), a_document(), threading.Event()
+    openai_stub.embeddings.usual = Behaviour(hold=held)
+    await embedder.split(long)
+    await embedder.split(small)
+    async with embedder.working("embed"), asyncio.timeout(30):
+        try:
+            await embedder.hear(long.chunked(), small.chunked())
+            while (await embedder.jobs(small, "embed"))[0].state != "running":  # noqa: ASYNC110 - it is a table
+                await asyncio.sleep(0.01)
+            assert [job.state for job in await embedder.jobs(long, "embed")].count("waiting") == 1
+        finally:
+            held.set()
+        await embedder.settled()
 
 
 async def _tried(embedder: AtWork, document: Document) -> None:

@@ -32,6 +32,9 @@ class Run:
     chunks_sha256: str
     total: int
 
+    def chunks_in(self, batch: int) -> int:
+        return min(BATCH, self.chunk_count - batch * BATCH)
+
 
 @dataclass(frozen=True)
 class Target:

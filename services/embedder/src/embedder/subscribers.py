@@ -6,6 +6,7 @@ from messaging import jobs
 from messaging.fences import Fence
 from messaging.jobs import NewJob
 from messaging.subscribing import Subscription
+from models.local import FEW_TEXTS
 from sqlalchemy.ext.asyncio import AsyncSession
 from stages.stage import Stage
 
@@ -49,7 +50,14 @@ class Subscribers:
         await jobs.add_many(
             session,
             [
-                NewJob(kind="embed", subject=run.document_id, version=run.version, owner=run.owner_id, part=part)
+                NewJob(
+                    kind="embed",
+                    subject=run.document_id,
+                    version=run.version,
+                    owner=run.owner_id,
+                    part=part,
+                    light=run.chunks_in(part) <= FEW_TEXTS,
+                )
                 for part in range(run.total)
             ],
         )

@@ -25,6 +25,7 @@ class Embed(Work):
     """Embeds one batch of a version."""
 
     kind = "embed"
+    light_concurrency = 4  # batches of few chunks: whole ones keep the others' places for seconds, with the local model
     lease = LONGEST_LEASE
 
     def __init__(
