@@ -12,6 +12,7 @@ from contracts.facts import (
     DocumentReady,
     DocumentUploaded,
 )
+from contracts.flow import FLOW
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,15 +23,8 @@ _NOTE = """
     SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::int[], $5::text[], $6::text[]) ON CONFLICT DO NOTHING
 """
 
-_SAID_BY = {
-    "document.uploaded.v1": "gateway",
-    "document.parsing_started.v1": "ingest",
-    "document.chunked.v1": "ingest",
-    "document.embedding_progressed.v1": "embedder",
-    "document.embedded.v1": "embedder",
-    "document.ready.v1": "qa",
-    "document.deleted.v1": "gateway",
-}
+_SAID_BY = {step.fact.type: step.said_by[0] for step in FLOW if len(step.said_by) == 1}
+"""The service that says a fact. Several may say that a document failed: that fact names its stage itself."""
 
 
 async def note(session: AsyncSession, *facts: DocumentFact) -> None:
