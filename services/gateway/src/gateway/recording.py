@@ -14,7 +14,7 @@ from gateway import processing, timeline
 from gateway.documents import show
 from gateway.intake import Received
 from gateway.reprocess import try_again
-from gateway.tables import DOCUMENT_COLUMNS, NOT_DELETING, DocumentRow
+from gateway.tables import DOCUMENT_COLUMNS, MAY_SUCCEED_LATER, NOT_DELETING, DocumentRow
 
 _INSERT = f"""
     INSERT INTO documents (id, owner_id, filename, folded_name, media_type, size_bytes, sha256, status, version)
@@ -118,11 +118,5 @@ async def _existing(session: AsyncSession, owner: UUID, digests: Sequence[str]) 
 
 
 async def _retryable(session: AsyncSession, documents: Sequence[UUID]) -> Sequence[UUID]:
-    failed = await session.scalars(
-        select(DocumentRow.id).where(
-            DocumentRow.id.in_(documents),
-            DocumentRow.status == DocumentStatus.FAILED.value,
-            DocumentRow.error_retryable.is_(True),
-        )
-    )
+    failed = await session.scalars(select(DocumentRow.id).where(DocumentRow.id.in_(documents), MAY_SUCCEED_LATER))
     return failed.all()

@@ -5,7 +5,7 @@ from functools import partial
 from uuid import UUID
 
 from chassis.database import Sessions, retry_deadlock
-from contracts.documents import Document, DocumentStatus
+from contracts.documents import Document
 from messaging import fences
 from messaging.outbox import Outbox
 from sqlalchemy import select
@@ -15,7 +15,7 @@ from gateway import owners, processing
 from gateway.documents import find, show
 from gateway.errors import DocumentBusy, DocumentNotFound
 from gateway.progress import IllegalTransition
-from gateway.tables import DocumentRow
+from gateway.tables import MAY_SUCCEED_LATER, DocumentRow
 
 BATCH = 100
 
@@ -55,16 +55,8 @@ class Reprocess:
 
     async def _failed(self, owner: UUID) -> list[Sequence[UUID]]:
         async with self._sessions() as session:
-            found = await session.scalars(
-                select(DocumentRow.id)
-                .where(
-                    DocumentRow.owner_id == owner,
-                    DocumentRow.status == DocumentStatus.FAILED.value,
-                    DocumentRow.error_retryable.is_(True),
-                )
-                .order_by(DocumentRow.id)
-            )
-            ids = found.all()
+            failed = select(DocumentRow.id).where(DocumentRow.owner_id == owner, MAY_SUCCEED_LATER)
+            ids = (await session.scalars(failed.order_by(DocumentRow.id))).all()
         return [ids[at : at + BATCH] for at in range(0, len(ids), BATCH)]
 
     async def _batch(self, owner: UUID, documents: Sequence[UUID]) -> int:

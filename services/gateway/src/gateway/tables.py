@@ -214,3 +214,6 @@ class RawLinkRow(Row):
 
 NOT_DELETING = DocumentRow.status != literal_column("'deleting'")
 """For queries that the partial indexes serve."""
+
+MAY_SUCCEED_LATER = (DocumentRow.status == DocumentStatus.FAILED.value) & DocumentRow.error_retryable.is_(True)
+"""`Progress.may_succeed_later`, as a query asks it."""
