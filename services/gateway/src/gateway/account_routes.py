@@ -1,6 +1,5 @@
 """Accounts over HTTP: auth answers, and a deleted account is out before its holder hears of it."""
 
-from typing import Any
 from uuid import UUID
 
 from chassis.problems import unavailable
@@ -20,7 +19,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from gateway.callers import SECURITY, CallerDep
-from gateway.describing import JWKS, PASSWORD_FORM, answers, json_body, problems
+from gateway.describing import JWKS, PASSWORD_FORM, forwarded, json_body, problems
 from gateway.forwarding import body_of, onward
 from gateway.parts import PartsDep
 
@@ -29,67 +28,62 @@ router = APIRouter(prefix="/api/auth", tags=["Accounts"], dependencies=SECURITY,
 well_known = APIRouter(tags=["Accounts"], responses=problems(503))
 
 
-def _route(model: type[Any] | None, status: int, *refusals: int) -> dict[str, Any]:
-    given = answers(model, status) if model is not None else {}
-    return {"status_code": status, "response_class": Response, "responses": {**given, **problems(*refusals)}}
-
-
 # From the last to the first: so decorators are applied, and so the reference shows them.
 @open_router.post(
     "/logout",
     operation_id="log_out",
     openapi_extra=json_body(RefreshRequest),
     summary="Log out",
-    **_route(None, 204),
+    **forwarded(None, status=204),
 )
 @open_router.post(
     "/refresh",
     operation_id="refresh",
     openapi_extra=json_body(RefreshRequest),
     summary="Refresh",
-    **_route(Tokens, 200, 401),
+    **forwarded(Tokens, 401),
 )
 @open_router.post(
     "/token",
     operation_id="log_in_by_form",
     openapi_extra=PASSWORD_FORM,
     summary="Log in by form",
-    **_route(Tokens, 200, 401, 429),
+    **forwarded(Tokens, 401, 429),
 )
 @open_router.post(
     "/login",
     operation_id="log_in",
     openapi_extra=json_body(LoginRequest),
     summary="Log in",
-    **_route(Tokens, 200, 401, 429),
+    **forwarded(Tokens, 401, 429),
 )
 @open_router.post(
     "/signup",
     operation_id="sign_up",
     openapi_extra=json_body(SignupRequest),
     summary="Sign up",
-    **_route(Tokens, 201, 409),
+    **forwarded(Tokens, 409, status=201),
 )
 async def without_login(request: Request, parts: PartsDep) -> Response:
     """Answered by auth."""
     return await parts.auth(onward(request, body=await body_of(request)))
 
 
-@router.get("/keys", operation_id="list_keys", summary="List API keys", **_route(ApiKeys, 200))
+@router.get("/keys", operation_id="list_keys", summary="List API keys", **forwarded(ApiKeys))
 @router.post(
     "/keys",
     operation_id="make_key",
     openapi_extra=json_body(CreateKeyRequest),
     summary="Make an API key",
-    **_route(NewApiKey, 201, 429),
+    **forwarded(NewApiKey, 429, status=201),
 )
-@router.get("/me", operation_id="show_account", summary="Show the account", **_route(User, 200))
+@router.get("/me", operation_id="show_account", summary="Show the account", **forwarded(User))
 async def with_login(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     """Answered by auth."""
     return await parts.auth(onward(request, caller=caller, body=await body_of(request)))
 
 
-@router.delete("/keys/{key_id}", summary="Delete an API key", **_route(None, 204, 404))
+@router.delete("/keys/{key_id}", summary="Delete an API key", **forwarded(None, 404, status=204))
 async def delete_key(request: Request, key_id: UUID, caller: CallerDep, parts: PartsDep) -> Response:
     """It works for at most a minute more."""
     del key_id  # auth reads it
@@ -101,14 +95,14 @@ async def delete_key(request: Request, key_id: UUID, caller: CallerDep, parts: P
     operation_id="delete_account",
     openapi_extra=json_body(DeleteAccountRequest),
     summary="Delete the account",
-    **_route(AccountDeletion, 202, 429),
+    **forwarded(AccountDeletion, 429, status=202),
 )
 @router.post(
     "/me/delete",
     operation_id="delete_account_by_post",
     openapi_extra=json_body(DeleteAccountRequest),
     summary="Delete the account, for clients that cannot send a body with DELETE",
-    **_route(AccountDeletion, 202, 429),
+    **forwarded(AccountDeletion, 429, status=202),
 )
 async def delete_account(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     """Out at once, everything erased; the receipt can be read without a login."""

@@ -5,6 +5,7 @@ from typing import Any
 from chassis.observing import REQUEST_ID
 from contracts.documents import UploadProblem
 from contracts.problems import CONTENT_TYPE, Problem
+from fastapi import Response
 from pydantic import BaseModel
 
 from gateway.filetypes import ACCEPTED
@@ -77,6 +78,14 @@ def answers(model: type[BaseModel], status: int = 200, *, stream: str | None = N
     if stream is not None:
         content["text/event-stream"] = {"schema": {"type": "string", "description": stream}}
     return {status: {"description": model.__doc__ or "", "model": model, "content": content}}
+
+
+def forwarded(
+    model: type[BaseModel] | None, *refusals: int, status: int = 200, stream: str | None = None
+) -> dict[str, Any]:
+    """A route's arguments where another service answers: with `model` (None: without a body), or one of `refusals`."""
+    given = answers(model, status, stream=stream) if model is not None else {}
+    return {"status_code": status, "response_class": Response, "responses": {**given, **problems(*refusals)}}
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Questions, answers and chats over HTTP: qa answers; what is being deleted is named with every request."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from contracts.questions import (
@@ -17,7 +17,7 @@ from contracts.questions import (
 from fastapi import APIRouter, Query, Request, Response
 
 from gateway.callers import SECURITY, VerifiedDep
-from gateway.describing import answers, json_body, problems
+from gateway.describing import forwarded, json_body, problems
 from gateway.forwarding import body_of, onward
 from gateway.parts import PartsDep
 
@@ -29,15 +29,11 @@ STREAMED = (
 )
 
 
-def _route(responses: dict[int | str, dict[str, Any]], *refusals: int, status: int = 200) -> dict[str, Any]:
-    return {"status_code": status, "response_class": Response, "responses": {**responses, **problems(*refusals)}}
-
-
 @router.post(
     "/ask",
     openapi_extra=json_body(AskRequest),
     summary="Ask a question",
-    **_route(answers(Answer, stream=STREAMED), 404, 409, 429, 502, 504),
+    **forwarded(Answer, 404, 409, 429, 502, 504, stream=STREAMED),
 )
 async def ask(request: Request, caller: VerifiedDep, parts: PartsDep) -> Response:
     """Answered from the caller's documents, with its sources; as a stream if the client accepts one."""
@@ -49,7 +45,7 @@ async def ask(request: Request, caller: VerifiedDep, parts: PartsDep) -> Respons
     "/search",
     openapi_extra=json_body(SearchRequest),
     summary="Search passages",
-    **_route(answers(SearchAnswer), 404, 409, 429, 502, 504),
+    **forwarded(SearchAnswer, 404, 409, 429, 502, 504),
 )
 async def search(request: Request, caller: VerifiedDep, parts: PartsDep) -> Response:
     """Retrieval alone: no model answers."""
@@ -57,7 +53,7 @@ async def search(request: Request, caller: VerifiedDep, parts: PartsDep) -> Resp
     return await parts.qa(onward(request, caller=caller, body=prepared.body, headers=prepared.headers))
 
 
-@router.get("/chats", summary="List chats", **_route(answers(ChatPage)))
+@router.get("/chats", summary="List chats", **forwarded(ChatPage))
 async def list_chats(
     request: Request,
     caller: VerifiedDep,
@@ -72,17 +68,17 @@ async def list_chats(
     return await parts.qa(onward(request, caller=caller, headers=headers))
 
 
-@router.get(
-    "/chats/{chat_id}", operation_id="show_chat", summary="Show a chat", **_route(answers(ChatWithMessages), 404)
-)
+@router.get("/chats/{chat_id}", operation_id="show_chat", summary="Show a chat", **forwarded(ChatWithMessages, 404))
 @router.patch(
     "/chats/{chat_id}",
     operation_id="rename_chat",
     openapi_extra=json_body(RenameChatRequest),
     summary="Rename a chat",
-    **_route(answers(Chat), 404),
+    **forwarded(Chat, 404),
 )
-@router.delete("/chats/{chat_id}", operation_id="delete_chat", summary="Delete a chat", **_route({}, 404, status=204))
+@router.delete(
+    "/chats/{chat_id}", operation_id="delete_chat", summary="Delete a chat", **forwarded(None, 404, status=204)
+)
 async def one_chat(request: Request, chat_id: UUID, caller: VerifiedDep, parts: PartsDep) -> Response:
     """Answered by qa."""
     del chat_id  # qa reads it
@@ -94,14 +90,14 @@ async def one_chat(request: Request, chat_id: UUID, caller: VerifiedDep, parts: 
     "/chats/{chat_id}/messages/{message_id}/stop",
     operation_id="stop_answer",
     summary="Stop an answer",
-    **_route({}, 404, status=204),
+    **forwarded(None, 404, status=204),
 )
 @router.post(
     "/chats/{chat_id}/messages/{message_id}/feedback",
     operation_id="rate_answer",
     openapi_extra=json_body(FeedbackRequest),
     summary="Rate an answer",
-    **_route({}, 404, status=204),
+    **forwarded(None, 404, status=204),
 )
 async def one_message(
     request: Request, chat_id: UUID, message_id: UUID, caller: VerifiedDep, parts: PartsDep
