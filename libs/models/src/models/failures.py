@@ -5,16 +5,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from chassis.failures import Failure, Misconfigured, Permanent, Transient
+from chassis.failures import LONGEST_RETRY_AFTER, Failure, Misconfigured, Permanent, Transient
 
 UNAVAILABLE = "provider.unavailable"
 TIMEOUT = "provider.timeout"
 BAD_ANSWER = "provider.bad_answer"
 MISCONFIGURED = "provider.misconfigured"
 REFUSED = "provider.refused"
-
-LONGEST_PAUSE = 3600.0
-"""Nobody is asked to wait longer than this, whatever a provider says."""
 
 
 def out_of_time(seconds: float) -> Transient:
@@ -73,4 +70,4 @@ def _number(value: str | None) -> float | None:
 
 
 def _bounded(seconds: float) -> float:
-    return min(max(seconds, 0.0), LONGEST_PAUSE)
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
