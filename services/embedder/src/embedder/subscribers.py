@@ -47,11 +47,12 @@ class Subscribers:
         if not run.total:
             written = [index.index_id for index in await indexes.written(session)]
             self._stage.conclude(session, fence, embedded_fact(run, written))
+        kind = self._stage.makes
         await jobs.add_many(
             session,
             [
                 NewJob(
-                    kind="embed",
+                    kind=kind,
                     subject=run.document_id,
                     version=run.version,
                     owner=run.owner_id,
