@@ -5,10 +5,11 @@ Works on the services' own databases: those in `DOCQA_<SERVICE>_DATABASE_URL`, e
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from chassis.database import create_engine, create_sessions
 from messaging import dead_letters
@@ -26,6 +27,8 @@ from docqa.failing import NotRunning, PlainError
 
 MOST_SHOWN = 200
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Letter:
@@ -42,7 +45,8 @@ class Letter:
 
 def show(services: Sequence[str], data: Path, console: Console) -> None:
     """The latest of each service, oldest first."""
-    letters = asyncio.run(_of_all(_databases(services, data)))
+    found = asyncio.run(_in_each(_databases(services, data), _latest))
+    letters = [letter for latest in found.values() for letter in latest]
     if not letters:
         console.print("No dead letters.", highlight=False)
         return
@@ -56,11 +60,17 @@ def show(services: Sequence[str], data: Path, console: Console) -> None:
     console.print(table)
 
 
-def replay(services: Sequence[str], number: int | None, reason: str | None, data: Path, console: Console) -> None:
+def replay(
+    services: Sequence[str], data: Path, console: Console, *, number: int | None = None, reason: str | None = None
+) -> None:
     """Asks for one of one service, or for all (of a reason). What was replayed before stays as it is."""
     if number is not None and len(services) != 1:
         raise PlainError("A number names a dead letter of one service: say which one with --service.")
-    asked = asyncio.run(_replayed(_databases(services, data), number, reason))
+
+    async def ask(session: AsyncSession, _service: str) -> int:
+        return await dead_letters.replay(session, letter_id=number, reason=reason)
+
+    asked = asyncio.run(_in_each(_databases(services, data), ask))
     for service, count in asked.items():
         console.print(f"{service}: {count} will be handled again", highlight=False)
     if number is not None and not sum(asked.values()):
@@ -83,18 +93,19 @@ def _databases(services: Sequence[str], data: Path) -> dict[str, str]:
     return {service: given.get(service, running[service]) for service in wanted}
 
 
-async def _of_all(databases: dict[str, str]) -> list[Letter]:
-    found: list[Letter] = []
+async def _in_each(databases: Mapping[str, str], do: Callable[[AsyncSession, str], Awaitable[T]]) -> dict[str, T]:
+    """What `do` gives for each service, in a transaction on its database."""
+    given: dict[str, T] = {}
     for service, url in databases.items():
         engine = create_engine(url, application_name="docqa", pool_size=1)
         try:
-            async with create_sessions(engine)() as session:
-                found += await _latest(session, service)
+            async with create_sessions(engine).begin() as session:
+                given[service] = await do(session, service)
         except (SQLAlchemyError, OSError) as error:
-            raise _away(service, error) from None
+            raise PlainError(f"The database of {service} cannot be asked ({type(error).__name__}).") from None
         finally:
             await engine.dispose()
-    return found
+    return given
 
 
 async def _latest(session: AsyncSession, service: str) -> list[Letter]:
@@ -111,21 +122,3 @@ async def _latest(session: AsyncSession, service: str) -> list[Letter]:
         )
         for row in rows
     ]
-
-
-async def _replayed(databases: dict[str, str], number: int | None, reason: str | None) -> dict[str, int]:
-    asked: dict[str, int] = {}
-    for service, url in databases.items():
-        engine = create_engine(url, application_name="docqa", pool_size=1)
-        try:
-            async with create_sessions(engine).begin() as session:
-                asked[service] = await dead_letters.replay(session, letter_id=number, reason=reason)
-        except (SQLAlchemyError, OSError) as error:
-            raise _away(service, error) from None
-        finally:
-            await engine.dispose()
-    return asked
-
-
-def _away(service: str, error: Exception) -> PlainError:
-    return PlainError(f"The database of {service} cannot be asked ({type(error).__name__}).")

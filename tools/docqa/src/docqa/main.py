@@ -163,7 +163,7 @@ def replay_letters(
 
     from docqa import dead_letters
 
-    dead_letters.replay(service or [], number, reason, data, Console())
+    dead_letters.replay(service or [], data, Console(), number=number, reason=reason)
 
 
 def app() -> None:
