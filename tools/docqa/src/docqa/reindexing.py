@@ -80,30 +80,35 @@ def _address(given_url: str | None, data: Path) -> tuple[str, str]:
 
 def _follow(http: httpx.Client, index_id: str, console: Console) -> IndexBuild:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    answered_at = time.monotonic()
     refused = 0
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("rebuilding", total=None)
-        while True:
-            try:
-                found = {index.index_id: index for index in _call(http, "GET", INDEXES, IndexBuilds).items}
-            except ServerAway:
-                if time.monotonic() - answered_at > AWAY_FOR:
-                    raise
-            else:
-                answered_at = time.monotonic()
-                index = found.get(index_id)
-                if index is None or index.state == RETIRED:
-                    raise PlainError(
-                        "The index that was being built is gone: it was called off, or another took its place."
-                    )
-                progress.update(bar, completed=index.done, total=index.total, description=index.state)
-                if index.refused > refused:
-                    _tell_refused(index, console)
-                refused = index.refused
-                if index.state == ACTIVE:
-                    return index
-            time.sleep(LOOK_EVERY)
+        for index in _looks(http, index_id):
+            progress.update(bar, completed=index.done, total=index.total, description=index.state)
+            if index.refused > refused:
+                _tell_refused(index, console)
+            refused = index.refused
+            if index.state == ACTIVE:
+                return index
+    raise PlainError("The index that was being built is gone: it was called off, or another took its place.")
+
+
+def _looks(http: httpx.Client, index_id: str) -> Iterator[IndexBuild]:
+    """The index, look by look, until it is gone. An embedder that is away is waited for."""
+    answered_at = time.monotonic()
+    while True:
+        try:
+            found = {index.index_id: index for index in _call(http, "GET", INDEXES, IndexBuilds).items}
+        except ServerAway:
+            if time.monotonic() - answered_at > AWAY_FOR:
+                raise
+        else:
+            answered_at = time.monotonic()
+            index = found.get(index_id)
+            if index is None or index.state == RETIRED:
+                return
+            yield index
+        time.sleep(LOOK_EVERY)
 
 
 def _tell_refused(index: IndexBuild, console: Console) -> None:
