@@ -62,7 +62,7 @@ class DataFolder:
         if not _taken(lock):
             holder = os.read(lock, 20).decode(errors="replace").strip()
             os.close(lock)
-            raise DataFolderUnusable(path, f"another docqa up is using it (process {holder or 'unknown'})") from None
+            raise DataFolderUnusable(path, f"another docqa up is using it (process {holder or 'unknown'})")
         os.truncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         folder = cls(path, lock)

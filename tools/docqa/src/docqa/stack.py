@@ -36,7 +36,7 @@ BEHIND = tuple(name for name in environment.SERVICES if name != "gateway")
 class Stack:
     """`start` returns when the public address answers; `stop` leaves no process behind, and the data on disk.
 
-    `port=0` takes a free one. What `environment` sets is set for the services, as a user would set it.
+    `port=0` takes a free one. `user` is the environment that the user has set, by default this process's.
     """
 
     def __init__(

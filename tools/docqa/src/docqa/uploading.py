@@ -103,11 +103,7 @@ def _follow(client: Client, documents: Sequence[UploadedDocument], console: Cons
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
     failed = 0
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bars = {
-            document.id: progress.add_task(escape(document.filename), total=None, state="")
-            for document in documents
-            if document.id in pending
-        }
+        bars = {id_: progress.add_task(escape(one.filename), total=None, state="") for id_, one in pending.items()}
         for document in _changes(client, pending):
             _move(progress, bars[document.id], document)
             if document.status in ENDS:
