@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import jwt
@@ -21,6 +21,7 @@ import pytest
 import pytest_asyncio
 from chassis import migrating
 from chassis.identity import TokenVerifier
+from chassis.local_files import LocalFiles
 from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, TOKEN_TYPE
 from contracts.topics import TOPICS
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,9 +32,6 @@ from reportlab.lib.pagesizes import A4  # type: ignore[import-untyped]
 from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
 
 from tests.engines.emptying import emptied
-
-if TYPE_CHECKING:
-    from chassis.objects import LocalFiles
 
 pytest_plugins = ["tests.stubs.fixtures"]
 
@@ -144,10 +142,8 @@ async def chroma(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]
 
 
 @pytest.fixture
-def object_store(tmp_path: Path) -> "LocalFiles":
+def object_store(tmp_path: Path) -> LocalFiles:
     """A folder as object store, empty."""
-    from chassis.objects import LocalFiles
-
     return LocalFiles(tmp_path / "objects")
 
 

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -17,8 +18,10 @@ from uuid import uuid4
 import pytest
 from chassis import s3_files as s3_store
 from chassis.failures import Failure, Misconfigured, Transient
+from chassis.local_files import LocalFiles
 from chassis.new_file import can_be_nameless
-from chassis.objects import BadKey, LocalFiles, ObjectMissing, ObjectStore, S3Files, open_store
+from chassis.objects import BadKey, ObjectMissing, ObjectStore, open_store
+from chassis.s3_files import S3Files
 from chassis.settings import ObjectStoreSettings
 
 from tests.stubs.http import HttpStub, Reply, Request
@@ -317,7 +320,7 @@ async def test_nothing_temporary_is_left(tmp_path: Path) -> None:
 DIES_WRITING = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from chassis.objects import LocalFiles
+from chassis.local_files import LocalFiles
 
 async def pieces():
     yield b"x" * 2**20
@@ -683,11 +686,9 @@ async def test_a_folder_with_a_space_in_its_name_is_a_folder(tmp_path: Path) -> 
 
 
 def test_who_keeps_files_in_a_folder_does_not_load_the_s3_client() -> None:
-    import subprocess
-    import sys
-
     code = (
-        "import sys, chassis.objects as objects, chassis.web, chassis.identity; objects.LocalFiles; "
+        "import sys, chassis.web, chassis.identity; from chassis.objects import open_store; "
+        "from chassis.settings import ObjectStoreSettings; open_store(ObjectStoreSettings(object_store='file:///x')); "
         "print([name for name in ('minio', 'opentelemetry.sdk', 'alembic') if name in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from chassis.database import create_engine
-from chassis.objects import LocalFiles
+from chassis.local_files import LocalFiles
 from embedder.settings import EmbedderSettings
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine

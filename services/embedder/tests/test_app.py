@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
-from chassis.objects import LocalFiles
+from chassis.local_files import LocalFiles
 from contracts.envelope import Envelope
 from contracts.facts import DocumentEmbedded, Fact
 from embedder.main import create_app

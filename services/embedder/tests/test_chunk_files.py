@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from chassis.failures import Transient
-from chassis.objects import LocalFiles
+from chassis.local_files import LocalFiles
 from contracts.objects import chunks_key
 from embedder.chunk_files import AT_ONCE, CHANGED, ChunkFiles
 from embedder.repository import Run

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from chassis.failures import Misconfigured
-from chassis.objects import LocalFiles
+from chassis.local_files import LocalFiles
 from contracts.chunks_file import BATCH
 from contracts.facts import DocumentEmbedded, DocumentFailed, DocumentPurged, Fact, IndexActivated
 from contracts.index import chunk_id, collection_name, shard_of

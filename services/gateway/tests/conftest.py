@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from chassis import migrating
 from chassis.database import create_engine, create_sessions
-from chassis.objects import LocalFiles
+from chassis.local_files import LocalFiles
 from gateway.main import create_app
 from gateway.settings import GatewaySettings
 from sqlalchemy import text

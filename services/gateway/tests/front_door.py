@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 import uvicorn
 from chassis.database import Sessions
-from chassis.objects import LocalFiles
+from chassis.local_files import LocalFiles
 from contracts.envelope import Envelope
 from contracts.facts import (
     DocumentChunked,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from chassis.database import create_engine
-from chassis.objects import LocalFiles
+from chassis.local_files import LocalFiles
 from ingest.extraction import Extraction
 from ingest.limits import Limits
 from ingest.readers import Readers

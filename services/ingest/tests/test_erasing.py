@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from chassis.objects import LocalFiles
+from chassis.local_files import LocalFiles
 from contracts.facts import DocumentChunked, DocumentFailed, DocumentPurged
 from contracts.objects import chunks_key
 from messaging.finishing import Ending

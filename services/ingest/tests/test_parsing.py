@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from chassis.failures import Misconfigured
 from chassis.fork_client import Ended
-from chassis.objects import LocalFiles
+from chassis.local_files import LocalFiles
 from contracts.facts import DocumentChunked, DocumentFailed, DocumentParsingStarted
 from contracts.objects import About, about_key, chunks_key, raw_key
 from ingest import scratch

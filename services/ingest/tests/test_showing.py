@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from chassis.database import Sessions
-from chassis.objects import LocalFiles, ObjectMissing
+from chassis.local_files import LocalFiles
+from chassis.objects import ObjectMissing
 from chassis.problems import ProblemError
 from contracts.facts import Fact
 from contracts.internal import LIVE_VERSION_HEADER

@@ -2,7 +2,7 @@ import os
 import time
 
 import pytest
-from chassis.objects import LocalFiles
+from chassis.local_files import LocalFiles
 from contracts.objects import chunks_key
 from ingest import tidying
 

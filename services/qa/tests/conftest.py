@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 from chassis.database import Sessions, create_engine, create_sessions
 from chassis.ids import uuid7
-from chassis.objects import LocalFiles
+from chassis.local_files import LocalFiles
 from chassis.transactions import Transactions
 from chromadb.api import ClientAPI
 from chromadb.api.models.Collection import Collection

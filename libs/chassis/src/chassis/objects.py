@@ -5,25 +5,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import unquote
 
 from chassis.failures import Misconfigured
 from chassis.settings import ObjectStoreSettings
-
-if TYPE_CHECKING:
-    from chassis.local_files import LocalFiles
-    from chassis.s3_files import S3Files
-
-__all__ = [
-    "BadKey",
-    "LocalFiles",
-    "ObjectMissing",
-    "ObjectStore",
-    "S3Files",
-    "StoredObject",
-    "open_store",
-]
 
 SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
@@ -132,7 +118,7 @@ def check_size(came: int, announced: int | None) -> None:
 
 
 def open_store(settings: ObjectStoreSettings) -> ObjectStore:
-    """The store that the settings name. Connects to nothing yet; `check` does."""
+    """The store that the settings name. Connects to nothing yet (`check` does), and loads no client but its own."""
     scheme, _, rest = settings.object_store.partition("://")
     if scheme == "file":
         from chassis.local_files import LocalFiles
@@ -152,16 +138,3 @@ def open_store(settings: ObjectStoreSettings) -> ObjectStore:
         region=settings.s3_region,
         secure=settings.s3_secure,
     )
-
-
-def __getattr__(name: str) -> object:
-    """`LocalFiles` and `S3Files` by their usual names; the S3 client is loaded only by those who ask for it."""
-    if name == "LocalFiles":
-        from chassis.local_files import LocalFiles
-
-        return LocalFiles
-    if name == "S3Files":
-        from chassis.s3_files import S3Files
-
-        return S3Files
-    raise AttributeError(name)
