@@ -24,7 +24,8 @@ from fastapi.responses import StreamingResponse
 from chassis import http_protocol, logs
 from chassis.problems import ProblemError
 from chassis.settings import ServiceSettings
-from chassis.web import create_app, serve
+from chassis.serving import serve
+from chassis.web import create_app
 
 class Settings(ServiceSettings):
     service: ClassVar[str] = "some"

@@ -23,7 +23,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from chassis import logs
 from chassis.settings import ServiceSettings
-from chassis.web import create_app, serve
+from chassis.serving import serve
+from chassis.web import create_app
 
 class Settings(ServiceSettings):
     service: ClassVar[str] = "some"

@@ -21,10 +21,7 @@ from chassis.health import Check, examine
 from chassis.methods import Heads
 from chassis.observing import REQUEST_ID, Observing, current_request_id
 from chassis.problems import ErrorEntry, ProblemError, retry_after_header
-from chassis.serving import serve
 from chassis.settings import ServiceSettings
-
-__all__ = ["MAX_BODY_BYTES", "ErrorEntry", "ProblemError", "create_app", "serve"]
 
 MAX_BODY_BYTES = 1024 * 1024
 """No JSON of ours is near it; uploads have their own limits, and are named in `unbounded`."""

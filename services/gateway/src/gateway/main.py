@@ -14,10 +14,10 @@ from chassis.identity import TokenVerifier
 from chassis.objects import ObjectStore, open_store
 from chassis.remote_keys import RemoteKeys
 from chassis.schema import refuse_wrong_schema
+from chassis.serving import serve
 from chassis.settings import load
 from chassis.transactions import Transactions
 from chassis.web import create_app as create_web_app
-from chassis.web import serve
 from fastapi import FastAPI
 from messaging.chores import Chore
 from messaging.delivery import Delivery

@@ -17,6 +17,7 @@ SHARED = (
     "chassis.identity",
     "chassis.logs",
     "chassis.schema",
+    "chassis.serving",
     "chassis.transactions",
     "chassis.web",
     "messaging.delivery",
