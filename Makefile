@@ -58,7 +58,7 @@ test-helm: .venv/.for-development ## Render the Helm chart and hold it against t
 test-alerts: .venv/.for-development ## Play every alert with promtool, on the PATH or in Prometheus's image
 	@exec $(BIN)/python -m tests.deploy.alerts
 
-test-chaos: .venv/.for-development ## Kill and freeze services, stores and Kafka by lot under load, then audit (FAULTS, WIPES, SEED)
+test-chaos: .venv/.for-development ## Kill and freeze services, stores and Kafka at random under load, then audit (FAULTS, WIPES, SEED)
 	@exec $(BIN)/python -m tests.chaos $(if $(FAULTS),--faults $(FAULTS)) $(if $(WIPES),--wipes $(WIPES)) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/.for-development ## Measure docqa against bare loops: rows 1 to 5, 9, 11, 12 (10 minutes; one row: python -m benchmarks 3)
@@ -75,14 +75,14 @@ lint: .venv/.for-development ## Check style, and who imports whom
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 
-format: .venv/.for-development ## Put the code into its form
+format: .venv/.for-development ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 typecheck: .venv/.for-development ## Check types, strictly
 	$(BIN)/mypy $(SOURCES)
 
-check: lint typecheck test ## All of the three before
+check: lint typecheck test ## Style, types and every test
 
 contracts: .venv/.for-development ## Write the published schemas, examples and AsyncAPI document
 	$(BIN)/python -m contracts.publishing libs/contracts
@@ -99,13 +99,13 @@ $(UV):
 	@$(PYTHON) -m venv .tools/uv || { echo "docqa needs Python's venv module (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }
 	@.tools/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-# Running keeps what development installed, so that going back and forth costs nothing.
 # What docqa loads on one machine is compiled before it starts: a service that has to compile it holds on to 10 MB more for as
 # long as it runs. Whatever is left out here is compiled by whoever needs it first.
 COMPILE := $(BIN)/python -c 'import auth.main, auth.migrate, gateway.main, gateway.migrate, ingest.main, ingest.migrate, \
 	ingest.nursery, ingest.pdfium_engine, ingest.pypdf_engine, embedder.main, embedder.migrate, qa.main, qa.migrate, \
 	models.minilm, models.openai_calls, onnxruntime, tokenizers, docqa.main'
 
+# Running keeps what development installed, so that going back and forth costs nothing.
 .venv/.for-running: uv.lock $(UV)
 	@echo "Installing what docqa needs into .venv …"
 	@$(UV) sync --quiet --frozen --no-dev --inexact
