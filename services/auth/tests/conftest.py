@@ -6,21 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-import auth.tables
 import httpx
-import messaging.tables
 import pytest
-import pytest_asyncio
 from auth.accounts import Accounts
 from auth.main import create_app
 from auth.settings import AuthSettings
-from chassis import migrating
 from chassis.database import Sessions, create_engine, create_sessions
 from fastapi import FastAPI
-from sqlalchemy import text
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates takes longer than most tests
-TABLES = (messaging.tables.metadata, auth.tables.metadata)
 
 PASSWORD = "correct horse battery staple"
 
@@ -46,24 +40,10 @@ class SignUp(Protocol):
     def __call__(self, email: str = ..., password: str = ..., name: str | None = ...) -> Awaitable[Person]: ...
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_database(postgres: Any) -> str:
-    """One database for all of these tests; each finds it empty."""
-    await postgres.create_role("auth")
-    await postgres.create_database("auth_shared", owner="auth")
-    url: str = postgres.url("auth_shared", "auth")
-    await migrating.upgrade("auth", url)
-    return url
-
-
 @pytest.fixture
-async def database_url(shared_database: str) -> str:
-    engine = create_engine(shared_database)
-    async with engine.begin() as connection:
-        names = [table.name for metadata in TABLES for table in metadata.sorted_tables]
-        await connection.execute(text(f"TRUNCATE {', '.join(names)}"))
-    await engine.dispose()
-    return shared_database
+async def database_url(shared_database: Any) -> str:
+    url: str = await shared_database("auth")
+    return url
 
 
 @pytest.fixture

@@ -5,21 +5,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import gateway.tables
 import httpx
-import messaging.tables
 import pytest
-import pytest_asyncio
-from chassis import migrating
 from chassis.database import create_engine, create_sessions
 from chassis.local_files import LocalFiles
 from gateway.main import create_app
 from gateway.settings import GatewaySettings
-from sqlalchemy import text
 
 from .front_door import Behind, Gateway, Person, served
-
-TABLES = (messaging.tables.metadata, gateway.tables.metadata)
 
 
 @pytest.fixture
@@ -33,24 +26,10 @@ async def behind_url(behind: Behind) -> AsyncIterator[str]:
         yield url
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_database(postgres: Any) -> str:
-    """One database for all tests that leave its schema alone; each finds it empty."""
-    await postgres.create_role("gateway")
-    await postgres.create_database("gateway_shared", owner="gateway")
-    url: str = postgres.url("gateway_shared", "gateway")
-    await migrating.upgrade("gateway", url)
-    return url
-
-
 @pytest.fixture
-async def database_url(shared_database: str) -> str:
-    engine = create_engine(shared_database)
-    async with engine.begin() as connection:
-        tables = [table.name for metadata in TABLES for table in metadata.sorted_tables]
-        await connection.execute(text(f"TRUNCATE {', '.join(tables)}"))
-    await engine.dispose()
-    return shared_database
+async def database_url(shared_database: Any) -> str:
+    url: str = await shared_database("gateway")
+    return url
 
 
 @pytest.fixture
