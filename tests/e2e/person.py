@@ -133,14 +133,6 @@ class Person:
                     return event.data
         raise AssertionError(f"the stream ended before {document_id} was any of {statuses}")
 
-    async def waits_until_gone(self, document_id: str) -> None:
-        async with self.watching() as events:
-            async for event in events:
-                if event.name == "gone" and event.data["id"] == document_id:
-                    return
-                if (await self.document(document_id)).status_code == 404:
-                    return
-
     async def gets(self, path: str, **params: Any) -> Json:
         answer = await self.http.get(path, params=params)
         assert answer.status_code == 200, answer.text
