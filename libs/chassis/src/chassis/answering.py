@@ -21,13 +21,13 @@ from chassis.problems import ErrorEntry, ProblemError, describe, invalid, invali
 from chassis.validation import field_errors
 
 DISCARD_SECONDS = 10.0
-"""So long a refused body is read and thrown away: clients that are still sending would see a reset, not the answer."""
+"""How long a refused body is read and thrown away: clients that are still sending would see a reset, not the answer."""
 
 BODY_SECONDS = 30.0
-"""So long a bounded body may take, all of it: a mebibyte from the slowest of lines."""
+"""How long a bounded body may take, all of it: a mebibyte from the slowest of lines."""
 
 IMPATIENCE_SECONDS = 1.0
-"""So long a body that was never asked for is awaited: whoever waits for leave to send it may have lost patience."""
+"""How long a body that was never asked for is awaited: whoever waits for leave to send it may have lost patience."""
 
 CLIENT_CLOSED = 499
 

@@ -27,7 +27,7 @@ delete from: 380 of 380 vectors took 3.2 s, with this 0.1 s. Adding 64 at a time
 
 Scalar: TypeAlias = str | int
 Where: TypeAlias = Mapping[str, Scalar | Mapping[str, Scalar | Sequence[Scalar]] | Sequence["Where"]]
-"""A filter; from typed values only, for an operator in the place of a value is obeyed."""
+"""A filter; from typed values only, for Chroma obeys an operator that stands where a value should."""
 
 _JSON = {"content-type": "application/json"}
 _COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"

@@ -35,7 +35,7 @@ TYPES: dict[Any, Any] = {str: Text(), datetime: DateTime(timezone=True)}
 """What columns are, for `type_annotation_map = TYPES`: text without a length, and times that know their zone."""
 
 TRUSTED_SECONDS = 5.0
-"""So long after its last use a connection is believed to be alive."""
+"""How long after its last use a connection is believed to be alive."""
 
 DEADLOCK = "40P01"
 
@@ -51,13 +51,11 @@ TRANSIENT_STATES = (
     "58030",  # the server's own disk
 )
 
-
 GOOD_BYE = ("08", "57P")
-"""States with which connections end: lost, or their server shut down, or they by it."""
+"""States with which a connection ends: it is lost, its server shuts down, or the server has ended it."""
 
 UNSTORABLE_STATES = ("22000", "22003", "22021", "22P05")
 """NUL characters, lone surrogates, numbers beyond the column: values that no retry stores."""
-
 
 DATABASE_ERRORS = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a statement may raise beside `OSError` and `TimeoutError`, whichever way it goes."""

@@ -90,7 +90,7 @@ def _without_secrets(span: ReadableSpan) -> dict[str, AttributeValue]:
 
 
 def _address(given: str, span: ReadableSpan) -> str:
-    """What is called is told without its query; who calls may write what he likes, and only the route is told."""
+    """What we call, without its query. What we are called by holds whatever a client likes: only the route is told."""
     if span.kind is SpanKind.CLIENT:
         return given.partition("?")[0]
     origin = ORIGIN.match(given)

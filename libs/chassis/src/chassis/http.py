@@ -61,7 +61,7 @@ class HttpClient:
         body: bytes | None = None,
         within: float,
     ) -> tuple[int, bytes]:
-        """The status of a small answer, and its body. Likewise otherwise."""
+        """The status of a small answer, and its body; otherwise as `request`."""
         async with await self.request(method, url, headers=headers, body=body, within=within) as answer:
             return answer.status, await answer.read()
 

@@ -20,10 +20,10 @@ LINGER = 1.0
 """Seconds that an open connection has left after SIGTERM to bring one more request: it may be on its way already."""
 
 HEAD_BYTES = 256 * 1024
-"""So much may come in a row that is neither a body nor a whole head: four times what a request's headers may have."""
+"""How much may come in a row that is neither a body nor a whole head: four times what a request's headers may have."""
 
 HEAD_SECONDS = 15.0
-"""So long a head may take, from the start of the connection or its own first byte."""
+"""How long a head may take, from the start of the connection or its own first byte."""
 
 
 class Protocol(HttpToolsProtocol):

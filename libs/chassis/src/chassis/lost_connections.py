@@ -6,8 +6,8 @@ Left alone, the kernel believes in them for a quarter of an hour, and whoever wa
 import socket
 
 LOST_SECONDS = 10
-"""So long nothing of what was sent, no keep-alive either, is acknowledged. For a process that only stands still its
-kernel does, until as much waits there as it takes."""
+"""How long what was sent, keep-alives included, may go unacknowledged. For a process that only stands still its kernel
+acknowledges, until its buffer is full."""
 
 _IDLE_SECONDS, _EVERY_SECONDS, _PROBES = 5, 2, 3
 

@@ -8,10 +8,7 @@ from chassis.settings import OperatorSettings
 
 
 class OperatorRefused(Exception):
-    """Not the operator, or nobody is one here."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    """Not the operator, or nobody is one here; the message says which."""
 
 
 async def require_operator(request: Request) -> None:

@@ -267,7 +267,7 @@ class S3Files:
                 raise Transient("storage.unavailable", f"The object store did not delete an object ({error.code}).")
 
     def _abort_older(self, before: datetime) -> int:
-        # The client offers this to itself only: whoever uploads in parts is to clean up in his bucket's life cycle.
+        # The client offers this to itself only: it leaves abandoned parts to the life cycle that a bucket may have.
         listed = self._client._list_multipart_uploads(self._bucket)
         abandoned = [one for one in listed.uploads if one.initiated_time is not None and one.initiated_time < before]
         for one in abandoned:

@@ -62,7 +62,7 @@ class Server(uvicorn.Server):
                     await asyncio.sleep(0)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal stops gracefully, a second one at once; one that the process has sent itself aside."""
+        """The first signal stops gracefully, a second one at once; one that the process sent itself does not count."""
         del sig, frame
         self._signals += 1
         self.should_exit = True

@@ -25,7 +25,7 @@ def breaks(old: Schema, new: Schema) -> list[str]:
     """What in `new` would surprise a reader of `old`, or refuse a record written by `old`; empty if nothing would.
 
     Allowed are new optional fields and new wording. A field that disappears, becomes optional, becomes required or
-    changes what it may hold is a breaking change: it belongs into a fact with the next version.
+    changes what it may hold is a breaking change: it belongs in a fact with the next version.
     """
     return list(_breaks(old, new))
 

@@ -18,7 +18,7 @@ MOST_CHUNKS = 10_000_000
 
 
 def _at_most(most: int) -> AfterValidator:
-    """Larger numbers fit no column, and nothing of ours has ever said one: that is no part of a published schema."""
+    """Larger numbers fit no column. Nothing of ours ever said one, so the published schemas do not have the bound."""
 
     def check(value: int) -> int:
         if value > most:

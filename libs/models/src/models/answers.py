@@ -1,4 +1,4 @@
-"""Is what a provider sent really one vector a text?"""
+"""Whether what a provider sent really is one vector per text."""
 
 from collections.abc import Sequence
 

@@ -26,9 +26,8 @@ _NOBODY = "\x00nobody"
 _SECONDS_A_HASH = 0.025
 """A little more than one takes: how long the queue is, in time."""
 
-
-_STEPS_BEHIND = 10
-"""How far behind the event loop: on cores that hash, the loop was kept waiting for 30 ms, now for 13 ms."""
+_NICENESS = 10
+"""Of the threads that hash, on Linux: with the usual one the event loop waited 30 ms for its turn, now 13 ms."""
 
 
 class HashingBusy(Exception):
@@ -108,7 +107,7 @@ class Passwords:
 
 def _let_others_first() -> None:
     if sys.platform == "linux":  # elsewhere it would be the whole process that steps back
-        os.nice(_STEPS_BEHIND)
+        os.nice(_NICENESS)
 
 
 def _composed(password: str) -> bytes:

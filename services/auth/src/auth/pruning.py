@@ -1,4 +1,4 @@
-"""Forget what has stopped to matter."""
+"""Forget what no longer matters."""
 
 from datetime import timedelta
 

@@ -58,8 +58,9 @@ class BuildIndex:
     async def __call__(self, model: str | None, *, dimension: int | None = None, shards: int) -> IndexSpec:
         """The index that is being built; if one with this model and dimension is already, that one.
 
-        `None` is that of the index which answers: if both are, its vectors are copied from our tables, and no provider
-        is asked. Any other is tried first, once. Raises `IndexBusy`, `UnknownModel` and the failures of that try.
+        `None` stands for what the index that answers has. If both are its own, its vectors are copied from our tables
+        and no provider is asked; anything else is first tried on one text. Raises `IndexBusy`, `UnknownModel` and the
+        failures of that try.
         """
         name, numbers = await self._wanted(model, dimension)
         begun = await self._begin(name, numbers, shards=shards)
@@ -80,7 +81,7 @@ class BuildIndex:
         return retired
 
     async def again(self, lost: IndexSpec, *, all_lost: Collection[IndexSpec]) -> None:
-        """Begin one in the place of an index that Chroma has lost, with the same model; no provider is asked.
+        """Begin one instead of an index that Chroma has lost, with the same model; no provider is asked.
 
         One that was being built retires with it. Nothing begins beside another build, unless that one is of another
         model and lost as well: then it waits.
@@ -130,7 +131,7 @@ class BuildIndex:
 
 
 def _is_in_the_way(known: Iterable[IndexSpec], lost: IndexSpec, all_lost: Collection[IndexSpec]) -> bool:
-    """Whether another build keeps one from being begun in the place of a lost index."""
+    """Whether another build keeps one from being begun instead of a lost index."""
     gone = {one.index_id for one in all_lost}
     builds = [one for one in known if one.state in (CREATING, BUILDING) and one.index_id != lost.index_id]
     return any(one.index_id not in gone or one.same_vectors(lost) for one in builds)

@@ -36,8 +36,8 @@ def _header(description: str, *, always: bool = True, **schema: Any) -> dict[str
 
 HEADERS = {
     REQUEST_ID: _header("Names this request; the logs and every problem name it too."),
-    "WWW-Authenticate": _header("What is asked for (RFC 6750)."),
-    "Retry-After": _header("So many seconds later it is worth asking again.", type="integer", minimum=1),
+    "WWW-Authenticate": _header("Which credentials are asked for (RFC 6750)."),
+    "Retry-After": _header("Seconds after which it is worth asking again.", type="integer", minimum=1),
     "ETag": _header("Names these bytes, for `If-None-Match` and `If-Range`."),
     "Accept-Ranges": _header("`Range` is understood.", const="bytes"),
     "Content-Range": _header("Which bytes these are, of how many; `*` where there are none."),
@@ -64,7 +64,7 @@ _OF_PROBLEMS = {
 
 
 def problems(*statuses: int, model: type[Problem] = Problem) -> Responses:
-    """Problems that a route may answer with. The model is none of FastAPI's: it would be declared as plain JSON too."""
+    """Problems that a route may answer with; by reference, for FastAPI would declare a `model` as plain JSON, too."""
     content = {CONTENT_TYPE: {"schema": {"$ref": REF.format(model=model.__name__)}}}
     return {
         status: {"description": _TITLES[status], "headers": _OF_PROBLEMS.get(status, {}), "content": content}

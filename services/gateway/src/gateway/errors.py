@@ -77,10 +77,7 @@ class UploadTooSlow(Exception):
 
 
 class UnsupportedBody(Exception):
-    """The body is of a type, or in an encoding, that this route does not read."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
+    """The body is of a type, or in an encoding, that this route does not read; the message says what to send."""
 
 
 class IdempotencyRunning(Exception):

@@ -14,8 +14,7 @@ STAGES = {
     "embedder": (DocumentChunked.type, DocumentEmbedded.type),
     "qa": (DocumentEmbedded.type, DocumentReady.type),
 }
-"""From which step to which one each stage has it."""
-
+"""The two steps between which each stage holds a document."""
 
 _STEPS = """
     SELECT document_id, fact, min(at) AS at
@@ -25,7 +24,7 @@ _STEPS = """
 
 
 async def measure(session: AsyncSession, ready: Mapping[UUID, int]) -> None:
-    """Once these versions of documents are ready. A step that was not heard in its order is left out."""
+    """Observe how long these versions took, which are ready now. Steps that were heard out of order are left out."""
     if not ready:
         return
     steps = await (await driver_of(session)).fetch(_STEPS, list(ready), list(ready.values()))

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 DAILY = timedelta(days=1)
 BACKLOG_PATIENCE = 5
-"""So much longer may a document stand still while others move."""
+"""How many times longer a document may stand still while others move."""
 FORGOTTEN_BATCH = 1000
 """Rounds at a look for what a broker has forgotten: there they are no extra load, but the only one."""
 

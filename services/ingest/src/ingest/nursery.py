@@ -1,4 +1,4 @@
-"""The process that brings forth one process a document: `python -m ingest.nursery`.
+"""The process from which the reader of each document is forked: `python -m ingest.nursery`.
 
 It has imported all that reading takes, so that a new process costs a few milliseconds and hardly any memory. Nothing
 of one document is left when the next one is read.

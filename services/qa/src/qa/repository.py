@@ -50,7 +50,7 @@ class DocumentVersion:
 
 
 async def copy_passages(session: AsyncSession, of: DocumentVersion, chunks: Sequence[Chunk]) -> None:
-    """Write these chunks in the place of those with the same ordinals. Safe to run twice."""
+    """Write these chunks over those with the same ordinals. Safe to run twice."""
     if not chunks:
         return
     driver = await driver_of(session)
