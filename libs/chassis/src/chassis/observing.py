@@ -13,6 +13,7 @@ from chassis.answering import CLIENT_CLOSED, response_of
 from chassis.ids import uuid7
 from chassis.logs import IDS
 from chassis.problems import ProblemError
+from chassis.streaming import EVENT_STREAM
 
 REQUEST_ID = "X-Request-ID"
 
@@ -70,7 +71,7 @@ class _Seen:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self._request_id
-            if headers.get("content-type", "").startswith("text/event-stream"):
+            if headers.get("content-type", "").startswith(EVENT_STREAM):
                 self.seconds = self.elapsed()  # a stream lasts as long as its reader likes
         await self._send(message)
 

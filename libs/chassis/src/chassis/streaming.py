@@ -1,10 +1,14 @@
-"""An answer that is sent as it comes, and whose source is closed when the sending ends."""
+"""Answers that are sent as they come, and the events that some of them are made of."""
 
 from collections.abc import AsyncGenerator
 
 import anyio
+from contracts.problems import Problem
+from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 from starlette.types import Send
+
+EVENT_STREAM = "text/event-stream"
 
 
 class Streamed(StreamingResponse):
@@ -19,3 +23,10 @@ class Streamed(StreamingResponse):
             if isinstance(self.body_iterator, AsyncGenerator):
                 with anyio.CancelScope(shield=True):  # where the reader has left, Starlette cancels what is sent
                     await self.body_iterator.aclose()
+
+
+def event(name: str, data: BaseModel, event_id: str | None = None) -> bytes:
+    """One server-sent event. JSON has no line breaks of its own; a problem has no null fields, here as everywhere."""
+    head = f"id: {event_id}\n" if event_id else ""
+    told = data.model_dump_json(exclude_none=isinstance(data, Problem))
+    return f"{head}event: {name}\ndata: {told}\n\n".encode()

@@ -3,6 +3,7 @@
 from typing import Any
 
 from chassis.observing import REQUEST_ID
+from chassis.streaming import EVENT_STREAM
 from contracts.documents import UploadProblem
 from contracts.problems import CONTENT_TYPE, Problem
 from fastapi import Response
@@ -76,7 +77,7 @@ def answers(model: type[BaseModel], status: int = 200, *, stream: str | None = N
     """The answer of a route that passes through what another service says; `stream` describes its event stream."""
     content: dict[str, Any] = {"application/json": {"schema": {"$ref": REF.format(model=model.__name__)}}}
     if stream is not None:
-        content["text/event-stream"] = {"schema": {"type": "string", "description": stream}}
+        content[EVENT_STREAM] = {"schema": {"type": "string", "description": stream}}
     return {status: {"description": model.__doc__ or "", "model": model, "content": content}}
 
 

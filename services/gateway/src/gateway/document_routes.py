@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from chassis.streaming import Streamed
+from chassis.streaming import EVENT_STREAM, Streamed
 from contracts.documents import (
     ChunkPage,
     DeleteRequest,
@@ -29,7 +29,7 @@ from gateway.callers import SECURITY, CallerDep, open_caller
 from gateway.cursors import Query as ListQuery
 from gateway.describing import FILE, FILES_FORM, REFUSED_UPLOAD, answers, problems
 from gateway.errors import DocumentNotReady, malformed
-from gateway.forwarding import STREAM_TYPE, onward
+from gateway.forwarding import onward
 from gateway.intake import Limits
 from gateway.multipart import MalformedBody
 from gateway.parts import PartsDep
@@ -124,7 +124,7 @@ async def list_documents(
     responses={
         200: {
             "description": "Events `document` (a Document) and `gone` (a Gone); at its end `error` (a Problem).",
-            "content": {STREAM_TYPE: {"schema": {"type": "string"}}},
+            "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
         },
         **problems(429),
     },
@@ -141,7 +141,7 @@ async def follow(
         last_event_id=last_event_id,
         request_id=request.state.request_id,
     )
-    return Streamed(events, media_type=STREAM_TYPE, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    return Streamed(events, media_type=EVENT_STREAM, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
 @router.post("/docs/reprocess", status_code=202, summary="Process everything that failed once more")

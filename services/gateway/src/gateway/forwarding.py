@@ -11,17 +11,13 @@ from chassis.http import NO_ANSWER, HttpClient
 from chassis.identity import Caller
 from chassis.observing import REQUEST_ID
 from chassis.problems import ProblemError, unavailable
-from chassis.streaming import Streamed
+from chassis.streaming import EVENT_STREAM, Streamed, event
 from chassis.telemetry import traceparent
 from fastapi import Request, Response
-
-from gateway.streaming import event
 
 MAX_BODY_BYTES = 64 * 1024
 SMALL_BYTES = 256 * 1024
 """Answers up to here are read whole: a service that dies in the middle is a clear 503, and no broken answer."""
-
-STREAM_TYPE = "text/event-stream"
 
 # What of a request and of an answer means something beyond one hop. `docqa-…` headers are ours alone to send.
 _PASSED_ON = ("accept", "content-type", "user-agent")
@@ -52,7 +48,7 @@ class Upstream:
     async def __call__(self, request: Forwarded) -> Response:
         """Its answer, whatever it is. 503 `service.unavailable` if there is none."""
         answer = await self._send(request)
-        if answer.headers.get("content-type", "").startswith(STREAM_TYPE):
+        if answer.headers.get("content-type", "").startswith(EVENT_STREAM):
             return _response(answer, Streamed(self._events(answer, request), answer.status))
         if int(answer.headers.get("content-length", SMALL_BYTES + 1)) <= SMALL_BYTES:
             return _response(answer, Response(await self._whole(answer), answer.status))
@@ -81,7 +77,7 @@ class Upstream:
                     yield piece
         except NO_ANSWER as error:
             problem = self._away(error).problem(request.headers.get(REQUEST_ID.lower(), ""))
-            yield b"\n\n" + event("error", problem.model_dump_json(exclude_none=True))
+            yield b"\n\n" + event("error", problem)
 
     def _away(self, error: Exception) -> ProblemError:
         log.warning("service away", upstream=self._name, error=type(error).__name__)
@@ -129,7 +125,7 @@ def _response(answer: ClientResponse, response: Response) -> Response:
             response.headers[name] = value
     if answer.status == HTTPStatus.NO_CONTENT:
         del response.headers["content-type"]  # what is not there is of no type
-    if answer.headers.get("content-type", "").startswith(STREAM_TYPE):
+    if answer.headers.get("content-type", "").startswith(EVENT_STREAM):
         response.headers["x-accel-buffering"] = "no"
     return response
 

@@ -12,6 +12,7 @@ import asyncpg
 from chassis.database import is_transient
 from chassis.identity import Caller, token_expired, token_invalid
 from chassis.problems import ProblemError, unavailable
+from chassis.streaming import event
 from chassis.together import Together
 from chassis.transactions import Transactions
 from contracts.documents import Gone
@@ -61,12 +62,6 @@ def start_of(last_event_id: str | None, state: OwnerState) -> Start:
         position = int(match.group(2))
         return Start(position=position, gone_after=position) if position else Start(0, state.counter)
     return Start(position=0, gone_after=state.counter)
-
-
-def event(name: str, data: str, event_id: str | None = None) -> bytes:
-    """One server-sent event; `data` is JSON on one line."""
-    head = f"id: {event_id}\n" if event_id else ""
-    return f"{head}event: {name}\ndata: {data}\n\n".encode()
 
 
 class Stream:
@@ -168,10 +163,10 @@ async def _renewed(renew: Renew) -> Caller:
 
 def _told(row: "asyncpg.Record", event_id: str) -> bytes:
     if row["gone"]:
-        return event("gone", Gone(id=row["document"]).model_dump_json(), event_id)
+        return event("gone", Gone(id=row["document"]), event_id)
     document = DocumentRow(**{column: row[column] for column in DOCUMENT_COLUMNS})
-    return event("document", show(document).model_dump_json(), event_id)
+    return event("document", show(document), event_id)
 
 
 def _error(problem: ProblemError, request_id: str) -> bytes:
-    return event("error", problem.problem(request_id).model_dump_json(exclude_none=True))
+    return event("error", problem.problem(request_id))

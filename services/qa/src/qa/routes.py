@@ -8,7 +8,7 @@ from uuid import UUID
 from chassis.database import Sessions
 from chassis.identity import CallerDep
 from chassis.problems import invalid
-from chassis.streaming import Streamed
+from chassis.streaming import EVENT_STREAM, Streamed
 from contracts.internal import EXCLUDED_HEADER, ForwardedAsk, ForwardedSearch, decode_excluded
 from contracts.questions import (
     Answer,
@@ -29,8 +29,6 @@ from qa.passages import Scope
 from qa.sources import as_sources
 from qa.stopping import Stop
 from qa.streaming import as_events
-
-EVENTS = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ async def ask(
         return _json(await answer.result())
     return Streamed(
         as_events(answer, request.app.state.answers.problem_of, request.state.request_id),
-        media_type=EVENTS,
+        media_type=EVENT_STREAM,
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
@@ -143,7 +141,7 @@ def _scope(owner: UUID, documents: Collection[UUID] | None, excluded: frozenset[
 
 
 def _wants_events(request: Request) -> bool:
-    return EVENTS in request.headers.get("accept", "").lower()
+    return EVENT_STREAM in request.headers.get("accept", "").lower()
 
 
 def _json(answer: BaseModel) -> Response:

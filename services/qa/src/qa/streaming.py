@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 
 from chassis.problems import ProblemError
-from contracts.problems import Problem
+from chassis.streaming import event
 from contracts.questions import Answer, AskSession, AskSources, AskToken
 from pydantic import BaseModel
 
@@ -29,10 +29,3 @@ async def as_events(
             yield b"".join(event(_NAMES[type(each)], each) for each in happened) or _HEARTBEAT
     except Exception as error:
         yield event("error", describe(error).problem(request_id))
-
-
-def event(name: str, data: BaseModel) -> bytes:
-    """One event; JSON has no line breaks of its own."""
-    # A problem has no null fields, here as everywhere.
-    told = data.model_dump_json(exclude_none=isinstance(data, Problem))
-    return f"event: {name}\ndata: {told}\n\n".encode()
