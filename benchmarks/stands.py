@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from contracts.index import shard_of
+from docqa.embedded.children import Child
 from docqa.stack import Stack
 from embedder.settings import EmbedderSettings
 
@@ -97,9 +98,8 @@ class Stand:
         return shard_of(person.user_id, self._shards)
 
     @staticmethod
-    def _families(*children: object) -> list[int]:
-        pids = [getattr(child, "pid", None) for child in children]
-        return [one for pid in pids if isinstance(pid, int) for one in processes.family(pid)]
+    def _families(*children: Child | None) -> list[int]:
+        return [pid for child in children if child is not None for pid in processes.family(child.pid)]
 
 
 class Stands:
