@@ -1,4 +1,4 @@
-"""Breaks what can break under load, by lot, and then holds every store against what people were promised."""
+"""Breaks what can break under load, at random, and then holds every store against what people were promised."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""What goes wrong, drawn by lot: the same seed breaks the same things in the same order."""
+"""What goes wrong, drawn at random: the same seed breaks the same things in the same order."""
 
 import asyncio
 import random
