@@ -185,6 +185,14 @@ def test_helm_refuses_what_contradicts_itself(values: dict[str, Any], reason: st
         render(values)
 
 
+@pytest.mark.parametrize("release", ["2nd-docqa", "docqa.staging"])
+def test_a_release_whose_services_kubernetes_would_refuse_is_refused_before_anything_is_migrated(release: str) -> None:
+    with pytest.raises(Refused, match=f"no Service may be named {release}-gateway"):
+        render(release=release)
+
+    assert render({"fullnameOverride": "docqa-second"}, release=release).one("Service", "docqa-second-gateway")
+
+
 def _template(rendered: Rendered, service: str) -> Object:
     template: Object = rendered.one("Deployment", f"docqa-{service}")["spec"]["template"]
     return template

@@ -1,5 +1,8 @@
 {{/* What a schema cannot see: values that contradict each other. */}}
 {{- define "docqa.refuseNonsense" -}}
+{{- if not (regexMatch "^[a-z][a-z0-9-]*$" (include "docqa.fullname" .)) -}}
+{{- fail (printf "no Service may be named %s-gateway (a letter, then letters, digits and -): choose another name for the release, or set fullnameOverride" (include "docqa.fullname" .)) -}}
+{{- end -}}
 {{- $databases := dict -}}
 {{- range $service := (include "docqa.services" . | fromYaml).services -}}
 {{- $about := dict "root" $ "service" $service -}}
