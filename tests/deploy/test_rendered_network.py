@@ -112,6 +112,42 @@ def test_ports_are_those_of_the_addresses() -> None:
     assert engine_ports(rendered, "migrate") == {6432, 7432}
 
 
+def test_ports_can_be_those_of_the_pods_behind_a_service() -> None:
+    rendered = render(
+        {
+            "models": {"embedding": "openai:qwen3", "openaiBaseUrl": "http://vllm/v1"},
+            "settings": {"DOCQA_OTLP_ENDPOINT": "http://collector:4318"},
+            "networkPolicy": {
+                "kafka": {"ports": [9092, 9093]},
+                "postgres": {"ports": [6432]},
+                "s3": {"ports": [9001]},
+                "chroma": {"ports": [8002]},
+                "telemetry": {"ports": [14318]},
+                "providers": {"ports": [8003]},
+            },
+        }
+    )
+
+    assert engine_ports(rendered, "embedder") == {9092, 9093, 6432, 9001, 8002, 14318, 8003}
+    assert engine_ports(rendered, "migrate") == {6432}
+
+
+def test_a_service_with_a_collector_of_its_own_reaches_it() -> None:
+    settings = {"DOCQA_QA_OTLP_ENDPOINT": "http://collector:14318"}
+    rendered = render(
+        {
+            "settings": {"DOCQA_OTLP_ENDPOINT": "http://collector:4318"},
+            "services": {"qa": {"settings": settings}},
+        }
+    )
+    alone = render({"services": {"qa": {"settings": settings}}})
+
+    assert 14318 in engine_ports(rendered, "qa") & engine_ports(alone, "qa")
+    assert COLLECTOR not in engine_ports(rendered, "qa")
+    assert COLLECTOR in engine_ports(rendered, "auth")
+    assert not {COLLECTOR, 14318} & engine_ports(alone, "auth")
+
+
 def test_a_migration_may_speak_before_everything_else_is_there(rendered: Rendered) -> None:
     made = rendered.one("NetworkPolicy", "docqa-migrate")
     annotations = made["metadata"]["annotations"]

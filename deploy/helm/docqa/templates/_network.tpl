@@ -5,13 +5,13 @@
 {{ $port | default (hasPrefix "https://" .address | ternary 443 .otherwise) }}
 {{- end }}
 
-{{/* A rule of a policy that lets out. Of: to, ports. */}}
+{{/* A rule of a policy that lets out to an engine: to the ports named for it, or else to those of its address. Of: engine, ports. */}}
 {{- define "docqa.out" -}}
 - ports:
-    {{- range .ports }}
+    {{- range uniq (.engine.ports | default .ports) }}
     - {protocol: TCP, port: {{ int . }}}
     {{- end }}
-  {{- with .to }}
+  {{- with .engine.to }}
   to: {{- toYaml . | nindent 4 }}
   {{- end }}
 {{- end }}
@@ -28,17 +28,15 @@
 {{/* Of: root, service. */}}
 {{- define "docqa.outToDatabase" -}}
 {{- $port := include "docqa.portOf" (dict "address" (include "docqa.databaseHost" .) "otherwise" 5432) -}}
-{{ include "docqa.out" (dict "ports" (list $port) "to" .root.Values.networkPolicy.postgres.to) }}
+{{ include "docqa.out" (dict "ports" (list $port) "engine" .root.Values.networkPolicy.postgres) }}
 {{- end }}
 
 {{- define "docqa.outToKafka" -}}
-{{- $ports := .Values.networkPolicy.kafka.ports -}}
-{{- if not $ports -}}
+{{- $ports := list -}}
 {{- range splitList "," .Values.kafka.bootstrapServers -}}
 {{- $ports = append $ports (include "docqa.portOf" (dict "address" (trim .) "otherwise" 9092)) -}}
 {{- end -}}
-{{- end -}}
-{{ include "docqa.out" (dict "ports" (uniq $ports) "to" .Values.networkPolicy.kafka.to) }}
+{{ include "docqa.out" (dict "ports" $ports "engine" .Values.networkPolicy.kafka) }}
 {{- end }}
 
 {{/* Each provider that a service's models need. Of: root, service. */}}
@@ -46,9 +44,9 @@
 {{- $models := .root.Values.models -}}
 {{- range $provider, $url := dict "openai" $models.openaiBaseUrl "google_genai" $models.googleBaseUrl }}
 {{- if include "docqa.asks" (dict "root" $.root "service" $.service "provider" $provider) }}
-{{- $to := $.root.Values.networkPolicy.providers.to -}}
-{{- if not (or $to $url) }}{{ $to = include "docqa.publicAddresses" $ | fromYamlArray }}{{ end }}
-{{ include "docqa.out" (dict "ports" (list (include "docqa.portOf" (dict "address" ($url | default "https://") "otherwise" 80))) "to" $to) }}
+{{- $engine := $.root.Values.networkPolicy.providers -}}
+{{- if not (or $engine.to $url) }}{{ $engine = merge (dict "to" (include "docqa.publicAddresses" $ | fromYamlArray)) $engine }}{{ end }}
+{{ include "docqa.out" (dict "ports" (list (include "docqa.portOf" (dict "address" ($url | default "https://") "otherwise" 80))) "engine" $engine) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -61,4 +59,10 @@
 - ipBlock:
     cidr: ::/0
     except: ["::1/128", "fc00::/7", "fe80::/10"]
+{{- end }}
+
+{{/* Where a service sends its traces; nothing if it does not. Of: root, service. */}}
+{{- define "docqa.telemetry" -}}
+{{- $config := include "docqa.config" . | fromYaml -}}
+{{ get $config (printf "DOCQA_%s_OTLP_ENDPOINT" (upper .service)) | default (get $config "DOCQA_OTLP_ENDPOINT") }}
 {{- end }}
