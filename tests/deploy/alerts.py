@@ -12,7 +12,12 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus"
 THERE = "/rules"
 
-CHECKS = (("check", "config", "prometheus.yml"), ("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml"))
+CHECKS = (
+    ("check", "config", "prometheus.yml"),
+    ("check", "config", "kubernetes.yml"),
+    ("check", "rules", "alerts.yml"),
+    ("test", "rules", "alerts_test.yml"),
+)
 
 
 def main() -> int:
