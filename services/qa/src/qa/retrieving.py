@@ -30,6 +30,8 @@ SECOND_MARGIN = 16
 # Chroma's graph is approximate, and looks about as far as it is asked to: where hundreds of passages resemble each
 # other it ends among them, and misses the one that answers. Before it is said that there is none, it looks so far.
 FAR = 1000
+# Of an owner with so few it has seen all at the first look (its `ef_search`).
+SEEN_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,10 @@ class Findings:
     vector: NDArray[np.float32]
     near: list[VectorHit] | None
     texts: TextFindings
+
+    def may_have_missed(self, limit: int) -> bool:
+        """Whether the index, asked for `limit`, had more to look at than it does."""
+        return self.near is not None and len(self.near) >= limit and self.texts.passages > SEEN_AT_ONCE
 
     def evidence(self, floor: float) -> list[list[PassageId]]:
         """The ranking of each half that answered, without what is no evidence."""
@@ -101,7 +107,7 @@ class Retrieve:
         findings = [await looks[0]] if len(looks) == 1 else await asyncio.gather(*looks)
         fused = _judge(queries, findings, model.evidence_floor)
         found = await self._read(fused, scope, top_k, steps)
-        if not fused and any(item.near is not None and len(item.near) >= MARGIN * top_k for item in findings):
+        if not fused and any(item.may_have_missed(MARGIN * top_k) for item in findings):
             limit = FAR
         elif len(found) < min(top_k, len(fused)):
             limit = SECOND_MARGIN * top_k
