@@ -28,6 +28,8 @@ def test_numbers_are_searched_in_one_piece_and_letters_composed(question: str, s
     [
         ("error 4713", "See error ERR-4713: the clock is wrong."),
         ("-4713", "Chapter 4713"),
+        ("XK4711", "Part XK-4711 needs 40 Nm."),
+        ("torque of xk4711", "Part XK 4711 needs 40 Nm."),
         ("version 2.4.0", "Console of version: v2.4.0"),
         ("v2.4.0", "2.4.0 was a release"),
         ("2318", "Eastfold sold 2,318 chairs."),

@@ -1,7 +1,7 @@
 """The ways in which a document may spell what a question asks for.
 
-PostgreSQL reads `2,318` as two words, `ERR-4711` as `err` and the number -4711, `v2.4.0` as a word that `2.4.0` is not,
-and an accent that stands beside its letter (NFD) as another letter.
+PostgreSQL reads `2,318` as two words, `ERR-4711` as `err` and the number -4711 where `ERR4711` is one word, `v2.4.0` as
+a word that `2.4.0` is not, and an accent that stands beside its letter (NFD) as another letter.
 """
 
 import re
@@ -9,6 +9,8 @@ from unicodedata import normalize
 
 # Thousands as people write them: 2,318 and 2.318 and 2'318, with whatever space does not break a line.
 _GROUPED = re.compile(r"(?<![\w.,'’])[1-9]\d{0,2}(?:([,.'’\u00a0\u202f])\d{3})(?:\1\d{3})*(?![\w'’]|[.,]\d)")
+# A part's number, between whose letters and digits a document may have a hyphen or a space.
+_CODE = "^([a-z]{1,4})([0-9]{3,})$"
 _YEARS = range(1900, 2101)
 """Nobody groups their digits, and questions are full of them."""
 
@@ -39,5 +41,7 @@ def spellings(stem: str) -> str:
         || CASE WHEN {stem} ~ '^-?[1-9]\d{{3,14}}$' AND {digits}::numeric NOT BETWEEN {_YEARS[0]} AND {_YEARS[-1]}
             THEN ' | ''' || replace({thousands}, ',', '.')
                 || ''' | ''' || replace({thousands}, ',', ''' <-> ''') || ''''
+            WHEN {stem} ~ '{_CODE}' THEN regexp_replace({stem}, '{_CODE}',
+                ' | ''\1'' <-> (''\2'' | ''-\2'')')
             ELSE '' END
     """  # noqa: S608 - the caller's own SQL
