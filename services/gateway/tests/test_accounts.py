@@ -50,7 +50,10 @@ async def test_a_deleted_account_is_out_before_the_answer(
         refused = await ada.http.get(route)
         assert (refused.status_code, refused.json()["code"]) == (401, "auth.token_invalid")
         assert "www-authenticate" in refused.headers
-    assert (await ada.http.post("/api/ask", json={"question": "Why?"})).status_code == 401
+    for route, field in (("/api/ask", "question"), ("/api/search", "query")):
+        for text in ("Why?", " "):
+            refused = await ada.http.post(route, json={field: text})
+            assert (refused.status_code, refused.json()["code"]) == (401, "auth.token_invalid")
 
 
 async def test_a_wrong_password_closes_nothing(gateway: Gateway, ada: Person) -> None:

@@ -49,7 +49,7 @@ class PrepareQuestion:
 
     async def ask(self, owner: UUID, body: bytes) -> Prepared:
         """422 for a bad body; raises `DocumentNotFound` and `DocumentNotReady` for what it names."""
-        asked = _parsed(AskRequest, body)
+        asked = await self._parsed(owner, AskRequest, body)
         headers, live = await self._look(owner, asked.document_ids)
         return Prepared(
             ForwardedAsk.model_construct(**dict(asked), live_versions=live).model_dump_json().encode(), headers
@@ -57,11 +57,19 @@ class PrepareQuestion:
 
     async def search(self, owner: UUID, body: bytes) -> Prepared:
         """The same for a search."""
-        asked = _parsed(SearchRequest, body)
+        asked = await self._parsed(owner, SearchRequest, body)
         headers, live = await self._look(owner, asked.document_ids)
         return Prepared(
             ForwardedSearch.model_construct(**dict(asked), live_versions=live).model_dump_json().encode(), headers
         )
+
+    async def _parsed(self, owner: UUID, model: type[Asked], body: bytes) -> Asked:
+        try:
+            return model.model_validate_json(body)
+        except ValidationError as error:
+            mistakes = [_located(mistake) for mistake in error.errors(include_url=False)]
+        await self.hidden(owner)  # whose account is closed hears that, and nothing else
+        raise RequestValidationError(mistakes)
 
     async def _look(self, owner: UUID, documents: Sequence[UUID] | None) -> tuple[dict[str, str], dict[UUID, int]]:
         async with self._transactions.driver() as driver:
@@ -76,13 +84,6 @@ async def _hidden(driver: Driver, owner: UUID) -> dict[str, str]:
     if hidden and len(hidden) > MOST_HIDDEN:
         raise unavailable("So many documents are being deleted that nothing can be asked at the moment.")
     return {EXCLUDED_HEADER: encode_excluded(hidden)} if hidden else {}
-
-
-def _parsed(model: type[Asked], body: bytes) -> Asked:
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise RequestValidationError([_located(mistake) for mistake in error.errors(include_url=False)]) from None
 
 
 def _located(mistake: ErrorDetails) -> dict[str, Any]:
