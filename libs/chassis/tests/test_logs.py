@@ -276,7 +276,7 @@ async def ask(question: Question) -> None:
     del question
 
 
-@router.get("/crash/{thing}")
+@router.get("/crash/{thing:str}")
 async def crash(thing: str) -> None:
     raise RuntimeError(f"Bearer {thing}")
 

@@ -229,3 +229,13 @@ async def test_status_and_owner_cannot_be_written(ada: Person, method: str) -> N
     answer = await ada.http.request(method, f"/api/docs/{document}", json={"status": "ready"})
 
     assert (answer.status_code, answer.json()["code"]) == (405, "route.method_not_allowed")
+
+
+@pytest.mark.parametrize(("address", "methods"), [("events", "GET, HEAD"), ("reprocess", "POST"), ("delete", "POST")])
+async def test_what_has_an_address_of_its_own_is_no_document(ada: Person, address: str, methods: str) -> None:
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - set(methods.split(", ")):
+        answer = await ada.http.request(method, f"/api/docs/{address}")
+
+        assert (answer.status_code, answer.json()["code"]) == (405, "route.method_not_allowed"), method
+        assert answer.headers["allow"] == methods
+    assert (await ada.http.get(f"/api/docs/{address}s")).status_code == 422, "no id, as any other word"

@@ -106,7 +106,7 @@ def route_of(scope: Scope) -> str:
     """The template of the path, never the path: that may hold anything, and each would be a new label."""
     # A router that was included knows only its own part of the path; FastAPI keeps the whole beside it.
     whole = scope.get("fastapi", {}).get("effective_route_context")
-    path = getattr(whole or scope.get("route"), "path", None)
+    path = getattr(whole or scope.get("route"), "path_format", None)  # `path` may tell how its parts are matched
     return path if isinstance(path, str) else "(none)"
 
 

@@ -23,6 +23,7 @@ from contracts.documents import (
 from contracts.internal import LIVE_VERSION_HEADER
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import AfterValidator
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from gateway import documents, idempotency, timeline
 from gateway.callers import SECURITY, CallerDep, open_caller
@@ -61,6 +62,14 @@ async def _wanted(
 ) -> Wanted:
     return Wanted(range=part, if_range=if_range, if_none_match=if_none_match)
 
+
+class _DocumentId(StringConvertor):
+    """What stands below `/docs` at an address of its own is no document, whatever the method."""
+
+    regex = r"(?!(?:events|reprocess|delete)\Z)[^/]+"
+
+
+register_url_convertor("document", _DocumentId())
 
 WantedDep = Annotated[Wanted, Depends(_wanted)]
 PartOfName = Annotated[str, Query(max_length=255), AfterValidator(_plain)]
@@ -157,13 +166,13 @@ async def delete_documents(body: DeleteRequest, caller: CallerDep, parts: PartsD
     return await parts.delete.many(caller.user_id, body.ids)
 
 
-@router.get("/docs/{document_id}", responses=problems(404), summary="Show a document")
+@router.get("/docs/{document_id:document}", responses=problems(404), summary="Show a document")
 async def show_document(document_id: UUID, caller: CallerDep, parts: PartsDep) -> Document:
     async with parts.reads() as session:
         return documents.show(await documents.find(session, caller.user_id, document_id))
 
 
-@router.delete("/docs/{document_id}", status_code=202, responses=problems(404), summary="Delete a document")
+@router.delete("/docs/{document_id:document}", status_code=202, responses=problems(404), summary="Delete a document")
 async def delete_document(document_id: UUID, caller: CallerDep, parts: PartsDep) -> DocumentDeletion:
     """In any state. Asked again, it gives the same receipt until that is complete."""
     return await parts.delete.one(caller.user_id, document_id)
