@@ -119,6 +119,28 @@ async def test_bodies_that_others_read_are_described(openapi: dict[str, Any]) ->
     assert set(ask) == {"application/json", "text/event-stream"}
 
 
+async def test_bounds_are_described_as_they_are_judged(openapi: dict[str, Any]) -> None:
+    def bounds(schema: dict[str, Any]) -> tuple[Any, ...]:
+        (text,) = [one for one in schema.get("anyOf", [schema]) if one["type"] == "string"]
+        return text.get("minLength"), text.get("maxLength"), text.get("format")
+
+    fields = {
+        name: schema["properties"] for name, schema in openapi["components"]["schemas"].items() if fields_of(schema)
+    }
+    for model, field in (("AskRequest", "question"), ("SearchRequest", "query")):
+        assert bounds(fields[model][field]) == (1, 4000, None)
+    for model in ("SignupRequest", "LoginRequest"):
+        assert bounds(fields[model]["email"]) == (3, 254, "email")
+    for model, field in (("SignupRequest", "name"), ("CreateKeyRequest", "name"), ("RenameChatRequest", "title")):
+        assert bounds(fields[model][field]) == (1, 200, None)
+    assert bounds(fields["LogoutRequest"]["refresh_token"]) == (None, None, "password"), "always 204"
+    operation = openapi["paths"]["/api/auth/logout"]["post"]
+    body = operation["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/LogoutRequest"}
+    key = openapi["paths"]["/api/upload"]["post"]["parameters"][0]
+    assert bounds(key["schema"]) == (1, 255, None)
+
+
 async def test_what_may_be_left_out_has_no_default_and_what_is_always_there_is_required(
     openapi: dict[str, Any],
 ) -> None:

@@ -11,7 +11,10 @@ from contracts.fields import Request, Response, Utc, visible
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 128
 """Characters of a password that is set."""
 
-Email = Annotated[str, Field(min_length=3, max_length=254, examples=["ada@example.org"])]
+Email = Annotated[
+    str,
+    Field(min_length=3, max_length=254, examples=["ada@example.org"], json_schema_extra={"format": "email"}),
+]
 
 
 def _password(password: SecretStr) -> SecretStr:
@@ -40,7 +43,7 @@ def _name(text: str) -> str:
     return trimmed
 
 
-Name = Annotated[str, Field(max_length=200), AfterValidator(_name)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_name)]
 
 
 class SignupRequest(Request):
@@ -59,9 +62,15 @@ class LoginRequest(Request):
 
 
 class RefreshRequest(Request):
-    """`POST /api/auth/refresh` and `POST /api/auth/logout`."""
+    """`POST /api/auth/refresh`."""
 
     refresh_token: Annotated[SecretStr, Field(min_length=1, max_length=1024)]
+
+
+class LogoutRequest(Request):
+    """`POST /api/auth/logout`. Its token may be anything: whoever wants to be out is out."""
+
+    refresh_token: SecretStr
 
 
 class DeleteAccountRequest(Request):
@@ -100,7 +109,7 @@ class AccountDeletion(Response):
 class CreateKeyRequest(Request):
     """`POST /api/auth/keys`."""
 
-    name: Annotated[Name, Field(min_length=1)]
+    name: Name
     expires_at: Utc | None = None
 
 

@@ -51,8 +51,16 @@ def _question(text: str) -> str:
     return trimmed
 
 
-# The outer bound keeps absurd inputs from being trimmed at all.
-Question = Annotated[str, Field(max_length=16_000, examples=["When does the warranty end?"]), AfterValidator(_question)]
+# The outer bound keeps absurd inputs from being trimmed at all; the description tells of the text within.
+Question = Annotated[
+    str,
+    Field(
+        max_length=16_000,
+        examples=["When does the warranty end?"],
+        json_schema_extra={"minLength": 1, "maxLength": LONGEST_QUESTION},
+    ),
+    AfterValidator(_question),
+]
 TopK = Annotated[
     int, Field(strict=True, ge=1, le=MOST_PASSAGES, description=f"How many passages; {USUAL_PASSAGES} if left out.")
 ]

@@ -112,7 +112,7 @@ def _title(text: str) -> str:
 class RenameChatRequest(Request):
     """`PATCH /api/chats/{id}`."""
 
-    title: Annotated[str, Field(max_length=200), AfterValidator(_title)]
+    title: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_title)]
 
 
 class FeedbackRequest(Request):

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from contracts.accounts import CreateKeyRequest, Email, GivenPassword, LoginRequest, SignupRequest
-from contracts.fields import Request
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validator
 
 from auth.emails import normalized
@@ -29,12 +28,6 @@ class Login(LoginRequest):
     """A login whose address is one."""
 
     _email = field_validator("email")(normalized)
-
-
-class Logout(Request):
-    """A logout. Its token may be anything: whoever wants to be out is out."""
-
-    refresh_token: SecretStr
 
 
 class PasswordForm(BaseModel):

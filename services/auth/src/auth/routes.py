@@ -5,7 +5,16 @@ from uuid import UUID
 
 from chassis.identity import CallerDep
 from chassis.problems import ErrorEntry
-from contracts.accounts import AccountDeletion, ApiKey, DeleteAccountRequest, NewApiKey, RefreshRequest, Tokens, User
+from contracts.accounts import (
+    AccountDeletion,
+    ApiKey,
+    DeleteAccountRequest,
+    LogoutRequest,
+    NewApiKey,
+    RefreshRequest,
+    Tokens,
+    User,
+)
 from contracts.accounts import ApiKeys as ApiKeyList
 from contracts.internal import ExchangedToken, ExchangeKeyRequest
 from fastapi import APIRouter, Depends, Form, Request, Response
@@ -24,7 +33,7 @@ from auth.errors import (
 from auth.issuing import TokenPair
 from auth.passwords import HashingBusy
 from auth.repository import Person, user_by_id
-from auth.requests import CreateKey, Login, Logout, PasswordForm, Signup
+from auth.requests import CreateKey, Login, PasswordForm, Signup
 from auth.signing import Jwks
 from auth.tables import ApiKeyRow
 
@@ -78,7 +87,7 @@ async def refresh(body: RefreshRequest, accounts: AccountsDep) -> Tokens:
 
 
 @public.post("/logout", status_code=204)
-async def log_out(body: Logout, accounts: AccountsDep) -> None:
+async def log_out(body: LogoutRequest, accounts: AccountsDep) -> None:
     await accounts.log_out(body.refresh_token.get_secret_value())
 
 

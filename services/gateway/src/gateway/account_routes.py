@@ -9,6 +9,7 @@ from contracts.accounts import (
     CreateKeyRequest,
     DeleteAccountRequest,
     LoginRequest,
+    LogoutRequest,
     NewApiKey,
     RefreshRequest,
     SignupRequest,
@@ -32,7 +33,7 @@ well_known = APIRouter(tags=["Accounts"], responses=problems(503))
 @open_router.post(
     "/logout",
     operation_id="log_out",
-    openapi_extra=json_body(RefreshRequest),
+    openapi_extra=json_body(LogoutRequest),
     summary="Log out",
     **forwarded(None, status=204),
 )

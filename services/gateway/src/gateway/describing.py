@@ -105,9 +105,9 @@ PASSWORD_FORM: dict[str, Any] = {
                     "required": ["username", "password"],
                     "properties": {
                         "grant_type": {"type": "string", "const": "password"},
-                        "username": {"type": "string", "description": "The e-mail address."},
-                        "password": {"type": "string", "format": "password"},
-                        "scope": {"type": "string"},
+                        "username": {"type": "string", "format": "email", "description": "The e-mail address."},
+                        "password": {"type": "string", "format": "password", "minLength": 1, "maxLength": 1024},
+                        "scope": {"type": "string", "maxLength": 1024},
                     },
                 }
             }

@@ -90,7 +90,7 @@ async def upload(
     caller: CallerDep,
     parts: PartsDep,
     idempotency_key: Annotated[
-        str | None, Header(description="The same call with the same key gives the same answer, for a day.")
+        idempotency.Key | None, Header(description="The same call with the same key gives the same answer, for a day.")
     ] = None,
 ) -> UploadAnswer:
     """Each part `files` is judged alone. The same bytes again give the document that is there already."""

@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Annotated
 from uuid import UUID, uuid4
 
 from chassis.database import DATABASE_ERRORS, Sessions
 from chassis.finishing import to_the_end
 from chassis.problems import invalid
 from contracts.documents import RejectedFile
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, delete, func, or_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,6 +29,9 @@ from gateway.tables import IdempotencyRow
 
 LEASE = timedelta(seconds=30)
 LONGEST = 255
+
+Key = Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": LONGEST, "pattern": "^[ -~]*$"})]
+"""What `checked` takes, as it is described."""
 
 
 class _Answer(BaseModel):

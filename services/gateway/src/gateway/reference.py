@@ -10,6 +10,7 @@ from contracts.accounts import (
     CreateKeyRequest,
     DeleteAccountRequest,
     LoginRequest,
+    LogoutRequest,
     RefreshRequest,
     SignupRequest,
 )
@@ -45,6 +46,7 @@ VERSION = importlib.metadata.version("docqa-gateway")
 _READ_BY_OTHERS = (
     SignupRequest,
     LoginRequest,
+    LogoutRequest,
     RefreshRequest,
     DeleteAccountRequest,
     CreateKeyRequest,
