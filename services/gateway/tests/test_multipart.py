@@ -75,6 +75,24 @@ async def test_an_unread_part_is_skipped() -> None:
     assert await form.next_part() is None
 
 
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        (b"filename=\"=?utf-8?B?w6QudHh0?=\"; filename*=utf-8''%C3%A4.txt", "ä.txt"),  # .NET
+        (b"filename*=UTF-8'de'%c3%a4%20%2522.txt", "ä %22.txt"),  # older urllib3
+        (b"filename=a.txt; filename*=utf-8''%E4.txt", "a.txt"),
+        (b"filename=a.txt; filename*=utf-8''", "a.txt"),
+        (b"filename=\"a; filename*=utf-8''b.txt\"", "a; filename*=utf-8''b.txt"),
+    ],
+)
+async def test_a_name_may_come_in_the_extended_notation(sent: bytes, name: str) -> None:
+    body = BODY.replace(b'filename="a;b.txt"', sent)
+
+    (head, _), _ = await read(Multipart(pieces(body, 64), b"xyz"))
+
+    assert (head.name, head.filename) == ("files", name)
+
+
 @pytest.mark.parametrize("cut", [3, 30, 100, 130, 160, len(BODY) - 6])
 async def test_a_body_that_ends_too_early_is_malformed(cut: int) -> None:
     with pytest.raises(MalformedBody, match="before its closing boundary"):

@@ -1,8 +1,10 @@
 """Multipart bodies, pulled part by part: no more of the body is in memory than the piece that came last."""
 
+import re
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -12,6 +14,9 @@ from gateway.filenames import decode
 
 MAX_PART_HEADERS = 16
 MAX_PART_HEADER_BYTES = 8192
+
+_QUOTED = re.compile(rb'"(?:\\.|[^"\\])*"')
+_EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]*)", re.IGNORECASE)
 
 
 class MalformedBody(Exception):
@@ -136,12 +141,13 @@ class Multipart:
 
     def _on_headers_finished(self) -> None:
         headers = dict(self._headers)
-        _, options = parse_options_header(headers.get(b"content-disposition", b"").decode("latin-1"))
-        filename = options.get(b"filename")
+        disposition = headers.get(b"content-disposition", b"")
+        _, options = parse_options_header(disposition.decode("latin-1"))
+        plain = options.get(b"filename")
         self._events.append(
             PartHead(
                 name=decode(options.get(b"name", b"")),
-                filename=None if filename is None else decode(filename),
+                filename=_extended_name(disposition) or (None if plain is None else decode(plain)),
                 declared_type=headers.get(b"content-type", b"").decode("latin-1"),
             )
         )
@@ -154,3 +160,12 @@ class Multipart:
 
     def _on_end(self) -> None:
         self._events.append(_BODY_END)
+
+
+def _extended_name(disposition: bytes) -> str | None:
+    """`filename*` of RFC 8187. RFC 7578 forbids it in forms, but .NET sends it, beside a `filename` that is encoded."""
+    match = _EXTENDED_NAME.search(_QUOTED.sub(b"", disposition))
+    try:
+        return unquote_to_bytes(match.group(1)).decode() if match else None
+    except UnicodeDecodeError:
+        return None
