@@ -185,6 +185,7 @@ async def test_a_key_stands_for_its_owner_until_it_is_deleted(ada: Person, nobod
     for body in ({}, {"name": ""}, {"name": "a", "expires_at": past}, {"name": "a", "scopes": ["all"]}):
         assert (await ada.http.post("/api/auth/keys", json=body)).status_code == 422, body
     assert (await ada.http.delete(f"/api/auth/keys/{key['id']}")).status_code == 204
+    assert (await nobody.http.get("/api/docs", headers=bearer)).status_code == 401
     gone = await ada.http.delete(f"/api/auth/keys/{key['id']}")
     assert (gone.status_code, gone.json()["code"]) == (404, "auth.key_not_found")
     assert (await ada.gets("/api/auth/keys"))["items"] == []

@@ -248,6 +248,23 @@ class TestKeys:
         assert last_asked(gateway).headers["authorization"] == f"Bearer {token}"
         assert sum("exchange" in str(asked.url) for asked in gateway.behind.asked) == 1
 
+    async def test_a_deleted_key_is_out_at_once(
+        self, gateway: Gateway, ada: Person, bob: Person, token_for: Any
+    ) -> None:
+        async def deleted(_: Request) -> Response:
+            return Response(status_code=204)
+
+        gateway.behind.exchanged.update({"dq_adas": token_for(ada.id), "dq_bobs": token_for(bob.id)})
+        for key in ("dq_adas", "dq_bobs"):
+            assert (await ada.http.get("/api/docs", headers={"Authorization": f"Bearer {key}"})).status_code == 200
+        gateway.behind.exchanged.clear()
+        gateway.behind.answer = deleted
+
+        assert (await ada.http.delete(f"/api/auth/keys/{SOME_ID}")).status_code == 204
+
+        for key, status in (("dq_adas", 401), ("dq_bobs", 200)):
+            assert (await ada.http.get("/api/docs", headers={"Authorization": f"Bearer {key}"})).status_code == status
+
     @pytest.mark.parametrize("key", ["dq_unknown", "dq_" + "x" * 2000])
     async def test_a_key_that_is_none_is_a_401(self, ada: Person, key: str) -> None:
         answer = await ada.http.get("/api/docs", headers={"Authorization": f"Bearer {key}"})

@@ -323,7 +323,7 @@ async def test_a_stream_by_api_key_goes_on_with_a_new_token(gateway: Gateway, ad
     async with running(gateway) as address, following(address, ada, token=key) as reader:
         await gateway.behind.exchanges.get()
         gateway.behind.exchanged[key] = token_for(ada.id)
-        gateway.app.state.callers._keys._tokens.clear()
+        gateway.app.state.callers.forget_keys(ada.id)
         await gateway.behind.exchanges.get()
         document = await ada.has_uploaded("b.txt", b"b")
         assert (await reader.next()).data["id"] == str(document)
@@ -339,7 +339,7 @@ async def test_a_token_that_is_renewed_does_not_lengthen_the_silence(
         await gateway.behind.exchanges.get()
         await reader.heartbeat()
         gateway.behind.exchanged[key] = token_for(ada.id)
-        gateway.app.state.callers._keys._tokens.clear()
+        gateway.app.state.callers.forget_keys(ada.id)
         await reader.heartbeat()
 
 

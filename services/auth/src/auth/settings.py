@@ -15,7 +15,7 @@ class AuthSettings(ServiceSettings):
 
     access_token_seconds: Seconds = Field(default=15 * 60, le=24 * 3600, description="Life of an access token.")
     refresh_token_seconds: Seconds = Field(default=30 * 86400, description="Life of a refresh token.")
-    # The gateway caches it for as long: a deleted API key works for at most a minute more.
+    # Gateways cache it for as long: a deleted API key works for at most a minute more at those that did not delete it.
     exchanged_token_seconds: Seconds = Field(
         default=60, le=900, description="Life of the token that the gateway gets for an API key."
     )

@@ -19,7 +19,7 @@ from contracts.accounts import (
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from gateway.callers import SECURITY, CallerDep
+from gateway.callers import SECURITY, CallerDep, callers_of
 from gateway.describing import JWKS, PASSWORD_FORM, forwarded, json_body, problems
 from gateway.forwarding import body_of, onward
 from gateway.parts import PartsDep
@@ -86,9 +86,11 @@ async def with_login(request: Request, caller: CallerDep, parts: PartsDep) -> Re
 
 @router.delete("/keys/{key_id}", summary="Delete an API key", **forwarded(None, 404, status=204))
 async def delete_key(request: Request, key_id: UUID, caller: CallerDep, parts: PartsDep) -> Response:
-    """It works for at most a minute more."""
+    """Where several gateways answer, it works for at most a minute more."""
     del key_id  # auth reads it
-    return await parts.auth(onward(request, caller=caller))
+    answer = await parts.auth(onward(request, caller=caller))
+    callers_of(request).forget_keys(caller.user_id)
+    return answer
 
 
 @router.delete(

@@ -3,6 +3,7 @@
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Protocol
+from uuid import UUID
 
 from cachetools import TTLCache
 from chassis.http import NO_ANSWER, HttpClient
@@ -30,24 +31,41 @@ class Exchange(Protocol):
 
     async def token(self, key: str) -> str: ...
 
+    def forget(self, owner: UUID) -> None: ...
+
 
 class KeyExchange:
-    """Asks auth, and remembers for as long as the token lives: a deleted key works for at most a minute more."""
+    """Asks auth, and remembers for as long as the token lives.
 
-    def __init__(self, *, http: HttpClient, auth_url: str) -> None:
+    A deleted key is out at once at the gateway that deleted it, and works for at most a minute more at others.
+    """
+
+    def __init__(self, *, http: HttpClient, auth_url: str, verifier: Verifier) -> None:
         self._http = http
         self._url = f"{auth_url}/internal/keys/exchange"
-        self._tokens: TTLCache[bytes, str] = TTLCache(maxsize=REMEMBERED, ttl=60 - EARLY)
+        self._verifier = verifier
+        self._holders: TTLCache[bytes, Caller] = TTLCache(maxsize=REMEMBERED, ttl=60 - EARLY)
+        self._forgotten = 0
 
     async def token(self, key: str) -> str:
         """401 if it is no key, or not any more; 503 if auth is away."""
         digest = sha256(key.encode()).digest()
-        if (known := self._tokens.get(digest)) is not None:
-            return known
+        if (known := self._holders.get(digest)) is not None:
+            return known.token
+        forgotten = self._forgotten
         exchanged = await self._ask(key)
-        if exchanged.expires_in >= 60:
-            self._tokens[digest] = exchanged.access_token
-        return exchanged.access_token
+        holder = await self._verifier.verify(exchanged.access_token)
+        if exchanged.expires_in >= 60 and forgotten == self._forgotten:  # a key may be deleted while we ask
+            self._holders[digest] = holder
+        return holder.token
+
+    def forget(self, owner: UUID) -> None:
+        """Ask again for every key of this owner: one of them was deleted."""
+        self._forgotten += 1
+        for digest in list(self._holders):
+            holder = self._holders.get(digest)
+            if holder is not None and holder.user_id == owner:
+                self._holders.pop(digest, None)
 
     async def _ask(self, key: str) -> ExchangedToken:
         if len(key) > LONGEST_KEY:
@@ -86,8 +104,12 @@ class Callers:
             await owners.refuse_closed(driver, caller.user_id)
         return caller
 
+    def forget_keys(self, owner: UUID) -> None:
+        """Believe no key of this owner that auth was not asked about since."""
+        self._keys.forget(owner)
 
-def _callers(request: Request) -> Callers:
+
+def callers_of(request: Request) -> Callers:
     callers: Callers = request.app.state.callers
     return callers
 
@@ -100,11 +122,11 @@ SECURITY = [Depends(_password), Depends(_token)]
 
 
 async def open_caller(request: Request) -> Caller:
-    return await _callers(request).open(request)
+    return await callers_of(request).open(request)
 
 
 async def verified_caller(request: Request) -> Caller:
-    return await _callers(request).verified(request)
+    return await callers_of(request).verified(request)
 
 
 CallerDep = Annotated[Caller, Depends(open_caller)]

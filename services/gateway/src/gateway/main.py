@@ -110,7 +110,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         changes=changes,
     )
     verifier = TokenVerifier(RemoteKeys(http, settings.auth_url))
-    exchange = KeyExchange(http=http, auth_url=settings.auth_url)
+    exchange = KeyExchange(http=http, auth_url=settings.auth_url, verifier=verifier)
     app.state.callers = Callers(verifier=verifier, keys=exchange, transactions=transactions)
     return app
 
