@@ -24,6 +24,8 @@ class Behaviour:
     between: float = 0.0
     """Seconds between two pieces of a streamed answer."""
     status: int | None = None
+    says: str = "as you asked"
+    """In an error of that status."""
     retry_after: str | None = None
     fault: Fault | None = None
     packs: bool = True

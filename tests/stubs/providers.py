@@ -186,7 +186,7 @@ async def _trouble(behaviour: Behaviour, reply: Reply) -> bool:
         await asyncio.sleep(3600)
     if behaviour.status is not None:
         headers = {"retry-after": behaviour.retry_after} if behaviour.retry_after else {}
-        error = {"error": {"message": "as you asked", "code": behaviour.status, "status": "STUB"}}
+        error = {"error": {"message": behaviour.says, "code": behaviour.status, "status": "STUB"}}
         await reply.json(behaviour.status, error, headers)
         return True
     if behaviour.fault == "html":

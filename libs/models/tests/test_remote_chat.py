@@ -5,6 +5,8 @@ from contextlib import aclosing
 
 import pytest
 from chassis.failures import Failure, Misconfigured, Permanent, Transient
+from chassis.logs import explain
+from models.chains import chain_of
 from models.chat import ChatModel, Delta, Message, Usage, open_chat
 from models.failures import out_of_time
 from models.settings import ModelSettings
@@ -39,6 +41,18 @@ async def test_an_answer_comes_in_pieces_and_then_what_it_cost(remote: Remote) -
     assert pieces[-1] == Usage(11, 7)
     assert len(pieces) == 5
     assert "".join(piece.text for piece in pieces[:-1] if isinstance(piece, Delta)) == "It was lit in 1887 [1]."
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
+async def test_what_a_provider_says_of_a_question_is_not_logged(remote: Remote, status: int) -> None:
+    remote.stub.chat.usual = Behaviour(status=status, says="I cannot tell when it was lit")
+
+    with pytest.raises(Failure) as failed:
+        await ask(open_chat(remote.settings()))
+
+    told = " < ".join(explain(error) for error in chain_of(failed.value))
+    assert f"HTTP {status}" in told
+    assert "cannot tell" not in told
 
 
 async def test_what_no_store_takes_is_replaced(remote: Remote) -> None:

@@ -56,6 +56,11 @@ SECRETS_IN_TEXT = [
     (re.compile(r"(?<=[\w/])\?[^\s\"']+"), "?[query]"),
 ]
 
+QUOTING = frozenset({"openai", "google", "langchain_google_genai"})
+"""Packages whose errors repeat what a model's provider said, and with it a part of what it was asked."""
+
+PLAIN_CODE = re.compile(r"\d{3}|[a-z]+(_[a-z]+){0,5}")
+
 MAYBE_SECRET = re.compile(r"eyJ|dq_|sk-|AIza|[=?@]|(?i:bearer|basic)")
 """Where it finds nothing, none of the patterns would: most text is an id or a word of ours."""
 
@@ -150,7 +155,7 @@ def plain_exception(logger: Any, method: str, event: MutableMapping[str, Any]) -
 
 
 def explain(error: BaseException) -> str:
-    """An exception in words that repeat nobody's data: validation and database errors quote what they were given."""
+    """An exception in words that repeat nobody's data: errors of validation, databases and providers quote it."""
     kind = type(error).__qualname__
     if isinstance(error, ValidationError):
         return f"{kind}: {', '.join(sorted({mistake['type'] for mistake in error.errors(include_input=False)}))}"
@@ -158,6 +163,9 @@ def explain(error: BaseException) -> str:
         return f"{kind}: {type(error.orig).__name__} {getattr(error.orig, 'sqlstate', '') or ''}".rstrip()
     if "asyncpg" in type(error).__module__ or isinstance(error, UnicodeError | KeyError):
         return kind
+    if type(error).__module__.partition(".")[0] in QUOTING:
+        code = str(getattr(error, "code", None) or "")
+        return f"{kind}: {code}" if PLAIN_CODE.fullmatch(code) else kind
     return f"{kind}: {error}" if str(error) else kind
 
 
