@@ -61,6 +61,17 @@ def test_a_missing_field_is_named_and_no_value_is_quoted() -> None:
     assert "canary" not in str(error.value)
 
 
+@pytest.mark.parametrize("value", ["\0", "canary", "0af76519-\0"])
+def test_of_what_is_no_id_not_one_character_is_quoted(value: str) -> None:
+    envelope = an_envelope()
+    with pytest.raises(Unreadable) as error:
+        Envelope.parse(json.dumps({**envelope.model_dump(mode="json"), "id": value}).encode())
+    assert error.value.reason == "not an event: id: Input should be a valid UUID"
+    with pytest.raises(Unreadable) as error:
+        envelope.model_copy(update={"data": {**envelope.data, "document_id": value}}).fact()
+    assert error.value.reason == "document.deleted.v1: document_id: Input should be a valid UUID"
+
+
 def test_an_envelope_about_another_subject_than_its_data_is_unreadable() -> None:
     with pytest.raises(Unreadable, match="subject"):
         an_envelope().model_copy(update={"subject": str(uuid4())}).fact()

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 import structlog
 from chassis.database import create_engine, create_sessions
+from chassis.failures import Poison
 from chassis.ids import uuid7
 from chassis.transactions import Transactions
 from confluent_kafka import Message
@@ -236,12 +237,15 @@ def _changed(**changes: object) -> bytes:
         (_envelope(data={}), "record.unreadable"),
         (_envelope(subject="somebody else"), "record.unreadable"),
         (_envelope(id="not an id"), "record.unreadable"),
+        (_envelope(id="\0"), "record.unreadable"),
+        (_changed(owner_id="\0"), "record.unreadable"),
         (_changed(round=2**31), "record.unreadable"),
         (_changed(version=2**31), "record.unreadable"),
         (_changed(size_bytes=2**63), "record.unreadable"),
     ],
     ids=[
         *("tombstone", "empty", "bytes", "array", "object", "deep", "5MB", "type", "fields", "subject", "id"),
+        *("NUL as id", "NUL as owner"),
         *("round", "version", "size"),
     ],
 )
@@ -253,6 +257,16 @@ async def test_poison_is_put_aside_once(transactions: Transactions, value: bytes
     assert (letter.reason, letter.topic, letter.partition, letter.log_offset) == (reason, "documents", 3, 7)
     assert letter.size_bytes == len(value or b"")
     assert letter.value == (None if value is None else value[: 1024 * 1024])
+
+
+async def test_what_is_said_of_a_record_never_keeps_it_from_being_put_aside(transactions: Transactions) -> None:
+    async def refuse(session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
+        raise Poison("record.odd", "it says \0 and \ud800")
+
+    handling = Handling(Subscription(DOCUMENTS, {DocumentUploaded: refuse}), transactions)
+    await handling.handle(record_of(uploaded()))
+    (letter,) = await dead(transactions)
+    assert (letter.reason, letter.detail) == ("record.odd", "it says   and \ufffd")
 
 
 def raw(headers: list[tuple[str, str | bytes | None]], value: bytes) -> Message:

@@ -80,4 +80,6 @@ class Envelope(BaseModel):
 def _where(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or "the value"
-    return f"{place}: {first['msg']}"
+    # Of what is no UUID pydantic quotes a character, and that may be one which no database takes.
+    said = "Input should be a valid UUID" if first["type"] == "uuid_parsing" else first["msg"]
+    return f"{place}: {said}"

@@ -4,6 +4,7 @@ import hashlib
 
 import asyncpg
 from chassis.failures import Failure
+from chassis.storable import storable
 from sqlalchemy import func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -34,7 +35,7 @@ async def bury(session: AsyncSession, record: Record, failure: Failure) -> bool:
             value=None if record.value is None else value[:LARGEST],
             size_bytes=len(value),
             reason=failure.code,
-            detail=failure.detail,
+            detail=storable(failure.detail),  # what cannot be put aside holds up all that follows
             traceparent=record.traceparent,
         )
         .on_conflict_do_nothing()

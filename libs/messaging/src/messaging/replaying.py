@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import structlog
 from chassis.database import Sessions, is_transient
 from chassis.failures import Failure
+from chassis.storable import storable
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -86,5 +87,5 @@ class Replayer:
             await session.execute(
                 update(DeadLetter)
                 .where(DeadLetter.id == letter_id, DeadLetter.state == "replaying")
-                .values(state="dead", replays=DeadLetter.replays + 1, detail=detail)
+                .values(state="dead", replays=DeadLetter.replays + 1, detail=storable(detail))
             )
