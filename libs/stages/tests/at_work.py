@@ -42,6 +42,10 @@ class Remembered(Holdings):
         self.inside: dict[int, int] = {}
         self.outside: dict[int, int] = {}
         self.written_for_others = False
+        self.of: UUID | None = None
+
+    async def owner(self, session: AsyncSession, document: UUID) -> UUID | None:
+        return self.of
 
     async def hide(self, session: AsyncSession, document: UUID) -> int:
         return 1
@@ -107,7 +111,7 @@ class AtWork:
 
     async def begins(self, fact: DocumentFact) -> bool:
         async with self.sessions.begin() as session:
-            return self.stage.has_to_begin(session, await fences.lock(session, fact.subject), fact)
+            return await self.stage.has_to_begin(session, await fences.lock(session, fact.subject), fact)
 
     async def hear(self, *facts: DocumentReady | DocumentFailed | DocumentDeleted) -> None:
         for fact in facts:

@@ -1,5 +1,7 @@
 """A stage begins each version once, ends it once, and forgets what must go."""
 
+from uuid import uuid4
+
 import pytest
 from chassis.failures import CrashLoop, Failure, Permanent, Transient
 from contracts.facts import DocumentEmbedded, DocumentFailed, DocumentPurged
@@ -132,3 +134,22 @@ async def fail(at_work: AtWork, job: Job, failure: Failure) -> None:
     async with at_work.sessions.begin() as session:
         fence = await fences.lock(session, job.subject)
         await at_work.stage.fail(session, fence, job, failure, asked=3)
+
+
+async def test_a_fact_that_names_another_owner_changes_nothing(at_work: AtWork) -> None:
+    at_work.holdings.of = at_work.owner
+    await at_work.conclude(at_work.embedded())
+    before = await at_work.fence()
+    anothers = {"owner_id": uuid4()}
+    assert not await at_work.begins(at_work.uploaded(2).model_copy(update=anothers))
+    await at_work.hear(
+        at_work.ready(2).model_copy(update=anothers),
+        at_work.failed().model_copy(update=anothers),
+        at_work.deleted().model_copy(update=anothers),
+    )
+
+    assert await at_work.fence() == before
+    assert await at_work.jobs() == []
+    assert await at_work.begins(at_work.uploaded(2))
+    await at_work.hear(at_work.deleted())
+    assert await at_work.states() == {("purge", "waiting")}

@@ -38,6 +38,17 @@ async def test_a_neighbour_of_the_same_owner_stays(embedder: AtWork) -> None:
     assert len(await embedder.vectors(neighbour)) == 3
 
 
+async def test_a_deletion_that_names_another_owner_erases_nothing(embedder: AtWork) -> None:
+    document = a_document()
+    await embedder.embed(document)
+    async with embedder.working():
+        await embedder.hear(document.deleted().model_copy(update={"owner_id": UUID(int=8)}))
+        await embedder.settled()
+    assert len(await embedder.rows(document)) == len(await embedder.vectors(document)) == 3
+    await embedder.purge(document)
+    assert await embedder.nothing_is_left(document)
+
+
 async def test_a_document_never_heard_of_gets_its_receipt(embedder: AtWork) -> None:
     document = a_document()
     await embedder.purge(document)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 from chassis.local_files import LocalFiles
@@ -57,6 +58,18 @@ async def test_what_the_gateway_keeps_is_the_gateways_to_erase(ingest: AtWork, o
 
     left = [stored.key.rpartition("/")[2] async for stored in object_store.list(f"users/{document.owner}/")]
     assert sorted(left) == ["about.json", "raw"]
+
+
+async def test_a_deletion_that_names_another_owner_erases_nothing(ingest: AtWork) -> None:
+    document = a_text()
+    await ingest.upload(document)
+    async with ingest.working("purge"):
+        await ingest.hear(document.deleted().model_copy(update={"owner_id": uuid4()}))
+        await ingest.settled()
+    assert await ingest.splits(document)
+    assert await ingest.rows(document)
+    await purge(ingest, document)
+    assert await nothing_is_left(ingest, document)
 
 
 async def test_a_document_never_heard_of_gets_its_receipt(ingest: AtWork) -> None:

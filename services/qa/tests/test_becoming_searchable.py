@@ -201,6 +201,18 @@ async def test_after_a_failed_reprocess_the_old_version_answers(service: Any, ad
     assert (await ada.answer(FAST))["answered"] is True
 
 
+async def test_a_deletion_that_names_another_owner_hides_nothing(service: Any, ada: Any) -> None:
+    fact = await service.embed(ada.id, [PUMP])
+    await service.hear(fact)
+    await service.work()
+    deleted = DocumentDeleted(document_id=fact.document_id, owner_id=ada.id, version=1, deletion_id=uuid7())
+    await service.hear(deleted.model_copy(update={"owner_id": OWNER}))
+    await service.work()
+    assert (await ada.answer(FAST))["answered"] is True
+    await service.hear(deleted)
+    assert (await ada.answer(FAST))["answered"] is False
+
+
 async def test_a_batch_that_comes_after_a_deletion_is_not_written(service: Any) -> None:
     fact = await service.embed(OWNER, [PUMP, NEWER, FAST])
     await service.hear(DocumentDeleted(document_id=fact.document_id, owner_id=OWNER, version=1, deletion_id=uuid7()))

@@ -23,6 +23,10 @@ class Holdings(ABC):
         del fence
         await note_drops(session, fact)
 
+    @abstractmethod
+    async def owner(self, session: AsyncSession, document: UUID) -> UUID | None:
+        """Whose file that was of which something is held; None as long as nothing is. What a fact says is no proof."""
+
     async def is_written_for_others(self, session: AsyncSession, owner: UUID) -> bool:
         """Whether somebody who works for another document may be writing what belongs to one of this owner's."""
         del session, owner

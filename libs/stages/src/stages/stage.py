@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
 from chassis.failures import Failure, Permanent
 from contracts.facts import DocumentDeleted, DocumentFact, DocumentFailed, DocumentPurged, DocumentReady
 from contracts.facts import Stage as Name
@@ -15,6 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from stages.erasing import DROP
 from stages.holdings import Holdings
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class PurgeOrder(AskedOrder):
@@ -42,8 +45,10 @@ class Stage:
     def writes(self) -> tuple[str, ...]:
         return (self.makes, *self.writes_too)
 
-    def has_to_begin(self, session: AsyncSession, fence: Fence, fact: DocumentFact) -> bool:
+    async def has_to_begin(self, session: AsyncSession, fence: Fence, fact: DocumentFact) -> bool:
         """Whether this version is new to the stage. If it is done, its outcome is said again, once a round."""
+        if fact.version > 1 and await self._is_anothers(session, fact):
+            return False
         fence.hear(fact.version)
         if fence.is_deleted or fact.version < fence.version:
             return False
@@ -74,17 +79,21 @@ class Stage:
 
     async def note_ready(self, session: AsyncSession, fence: Fence, fact: DocumentReady) -> None:
         """From now on nobody needs the lower versions."""
+        if fact.version > 1 and await self._is_anothers(session, fact):
+            return
         fence.raise_live(fact.version)
         if fact.version > 1 and not fence.is_deleted:
             await self.holdings.drop(session, fence, fact)
 
     async def note_failed(self, session: AsyncSession, fence: Fence, fact: DocumentFailed) -> None:
         """Another stage has failed: nobody needs our part of that version. Of our own failures we know."""
-        if fact.stage != self.name and not fence.is_deleted:
+        if fact.stage != self.name and not fence.is_deleted and not await self._is_anothers(session, fact):
             await self._forget(session, fence, fact)
 
     async def note_deleted(self, session: AsyncSession, fence: Fence, fact: DocumentDeleted) -> None:
         """It is hidden at once; erasing it, and proving that, is work, whether we have ever heard of it or not."""
+        if await self._is_anothers(session, fact):
+            return
         fence.hear(fact.version)
         fence.delete()
         if isinstance(fence.outcome_of(fact.version), DocumentPurged):
@@ -101,6 +110,17 @@ class Stage:
             owner=fact.owner_id,
             payload=PurgeOrder(round=fact.round, deletion_id=fact.deletion_id, hidden=hidden).to_payload(),
         )
+
+    async def _is_anothers(self, session: AsyncSession, fact: DocumentFact) -> bool:
+        """Whether what is held of the document is another owner's than the fact names: then it changes nothing.
+
+        Nobody is asked about a first version that begins or is ready: that makes nothing useless.
+        """
+        owner = await self.holdings.owner(session, fact.document_id)
+        if owner is None or owner == fact.owner_id:
+            return False
+        log.warning("a fact names another owner than the document has", type=fact.type)
+        return True
 
     async def _forget(self, session: AsyncSession, fence: Fence, fact: DocumentFailed) -> None:
         fence.fail(fact.version)

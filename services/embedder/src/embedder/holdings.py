@@ -21,6 +21,9 @@ class EmbeddedDocuments(Holdings):
         self._sessions = sessions
         self._shards = shards
 
+    async def owner(self, session: AsyncSession, document: UUID) -> UUID | None:
+        return await repository.owner(session, document)
+
     async def is_written_for_others(self, session: AsyncSession, owner: UUID) -> bool:
         """A rebuild that was begun for one document brings along what lies in the same collection.
 

@@ -205,6 +205,15 @@ async def target(driver: Driver, document: UUID, version: int) -> Target | None:
     return Target(Run(*rows[0][:width]), indexes)
 
 
+async def owner(session: AsyncSession, document: UUID) -> UUID | None:
+    """Whose document it is, if a batch of it was embedded: that was read from the owner's own file."""
+    run = EmbeddingRun
+    found: UUID | None = await session.scalar(
+        select(run.owner_id).where(run.document_id == document, run.done > 0).limit(1)
+    )
+    return found
+
+
 async def runs(session: AsyncSession, document: UUID) -> Sequence[Run]:
     """Every version of a document that is here, the newest first."""
     driver = await driver_of(session)

@@ -22,7 +22,7 @@ class Subscribers:
 
     async def note_chunked(self, session: AsyncSession, fence: Fence, fact: DocumentChunked) -> None:
         """A version that is new gets its batches."""
-        if self._stage.has_to_begin(session, fence, fact):
+        if await self._stage.has_to_begin(session, fence, fact):
             await self._cut(session, fence, fact)
 
     def subscriptions(self) -> list[Subscription]:

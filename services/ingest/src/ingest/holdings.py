@@ -16,6 +16,9 @@ class SplitDocuments(Holdings):
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
+    async def owner(self, session: AsyncSession, document: UUID) -> UUID | None:
+        return await repository.owner(session, document)
+
     async def erase_outside(self, owner: UUID, document: UUID) -> int:
         erased = await erase_files(self._store, owner, document)
         if erased and await erase_files(self._store, owner, document):

@@ -64,6 +64,14 @@ async def versions(session: AsyncSession, document: UUID) -> Sequence[int]:
     return (await session.scalars(select(SplitVersion.version).where(SplitVersion.document_id == document))).all()
 
 
+async def owner(session: AsyncSession, document: UUID) -> UUID | None:
+    """Whose document it is, if a version of it is here."""
+    found: UUID | None = await session.scalar(
+        select(SplitVersion.owner_id).where(SplitVersion.document_id == document).limit(1)
+    )
+    return found
+
+
 async def places(session: AsyncSession, split: SplitVersion, *, first: int, count: int) -> Sequence[DocumentChunk]:
     """Where up to `count` chunks lie, from the ordinal `first` on, in their order."""
     rows = await session.scalars(

@@ -21,7 +21,7 @@ class Subscribers:
 
     async def note_uploaded(self, session: AsyncSession, fence: Fence, fact: DocumentUploaded) -> None:
         """A version that is new gets its job."""
-        if self._stage.has_to_begin(session, fence, fact):
+        if await self._stage.has_to_begin(session, fence, fact):
             await jobs.add(
                 session,
                 kind=self._stage.makes,

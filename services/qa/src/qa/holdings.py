@@ -13,6 +13,9 @@ from qa import repository
 class SearchableDocuments(Holdings):
     """All of it is in the database: what a version had is erased in the transaction that hears that it has failed."""
 
+    async def owner(self, session: AsyncSession, document: UUID) -> UUID | None:
+        return await repository.owner(session, document)
+
     async def hide(self, session: AsyncSession, document: UUID) -> int:
         return await repository.hide(session, document)
 

@@ -86,6 +86,14 @@ async def drop_version(session: AsyncSession, document: UUID, version: int) -> N
     await session.execute(delete(row).where(row.document_id == document, row.version == version))
 
 
+async def owner(session: AsyncSession, document: UUID) -> UUID | None:
+    """Whose document it is, if a passage of it is here."""
+    found: UUID | None = await session.scalar(
+        select(PassageRow.owner_id).where(PassageRow.document_id == document).limit(1)
+    )
+    return found
+
+
 async def hide(session: AsyncSession, document: UUID) -> int:
     """Nothing of the document is found any more. Gives the number of rows erased: one, or none."""
     hidden = await session.scalars(

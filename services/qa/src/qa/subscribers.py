@@ -43,7 +43,7 @@ class Subscribers:
 
     async def note_embedded(self, session: AsyncSession, fence: Fence, fact: DocumentEmbedded) -> None:
         """A version whose vectors are stored gets its job."""
-        if self._stage.has_to_begin(session, fence, fact):
+        if await self._stage.has_to_begin(session, fence, fact):
             order = IndexOrder(
                 round=fact.round,
                 attempt=fact.attempt,
