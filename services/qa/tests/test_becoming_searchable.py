@@ -1,6 +1,8 @@
 """From `embedded` to `ready`: passages copied, and the version that answers changed in one instant."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -8,6 +10,7 @@ from uuid import UUID
 import pytest
 from chassis.failures import Permanent
 from chassis.ids import uuid7
+from chassis.transactions import Transactions, driver_of
 from contracts.facts import (
     DocumentDeleted,
     DocumentEmbedded,
@@ -29,6 +32,7 @@ from qa.repository import DocumentVersion
 from qa.tables import IndexRow, PassageRow, SearchableDocument
 from qa.workers import IndexPassages
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 PUMP = "The Kestrel pump runs at 4200 rpm."
 NEWER = "The Kestrel pump runs at 5100 rpm since the revision."
@@ -199,6 +203,34 @@ async def test_after_a_failed_reprocess_the_old_version_answers(service: Any, ad
     # Our own failures come back to us: they change nothing.
     await service.hear(failed.model_copy(update={"stage": "qa", "version": 1}))
     assert (await ada.answer(FAST))["answered"] is True
+
+
+class Cut:
+    """Transactions of which every other one loses its connection before it is committed."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+        self.begun = 0
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        self.begun += 1
+        async with self._transactions.begin() as session:
+            yield session
+            if self.begun % 2:
+                await (await driver_of(session)).execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+async def test_a_lost_connection_costs_one_batch_and_not_all_of_them(service: Any) -> None:
+    fact = await service.embed(OWNER, [PUMP, NEWER, FAST])
+    await service.hear(fact)
+    cut: Any = Cut(service.transactions)
+    copied = await CopyPassages(cut, service.store, batch=1)(
+        DocumentVersion(OWNER, fact.document_id, 1), order_of(fact)
+    )
+    assert copied is not None
+    assert [text for _, _, text in await passages(service, fact.document_id)] == [PUMP, NEWER]
+    assert cut.begun == 4
 
 
 async def test_a_deletion_that_names_another_owner_hides_nothing(service: Any, ada: Any) -> None:

@@ -18,6 +18,7 @@ from contracts.chunks_file import Chunk, ChunksHeader, parse_chunk, parse_header
 from contracts.objects import chunks_key
 from messaging import fences
 from messaging.fences import Fence
+from messaging.repeating import repeat_while_away
 from pydantic import ValidationError
 
 from qa.active_index import is_searchable_in_active
@@ -28,6 +29,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 # Passages in one transaction: 50 ms, during which the document's fence is locked.
 BATCH = 512
+
+# Seconds without the database. A long document takes more of them than lie between two of its troubles: begun anew at
+# each, it would never be through.
+PATIENCE = 300.0
 
 COPY_EARLY = "copy_passages"
 """The kind of job that does it early."""
@@ -90,12 +95,15 @@ class CopyPassages:
         return Copied(header=header, last=batch)
 
     async def _write(self, of: DocumentVersion, batch: list[Chunk]) -> bool:
-        async with self._transactions.begin() as session:
-            fence = await fences.lock(session, of.document)
-            if not is_wanted(fence, of.version):
-                return False
-            await copy_passages(session, of, batch)
-        return True
+        async def transaction() -> bool:
+            async with self._transactions.begin() as session:
+                fence = await fences.lock(session, of.document)
+                if not is_wanted(fence, of.version):
+                    return False
+                await copy_passages(session, of, batch)
+            return True
+
+        return await repeat_while_away(transaction, patience=PATIENCE)
 
 
 def is_worth_copying_early(chunk_count: int) -> bool:
