@@ -613,3 +613,61 @@ class Terminal:
 
 def test_the_version_is_told(docqa: Any) -> None:
     assert docqa("--version").out.startswith("docqa ")
+
+
+def a_process(*words: str, stdout: int | None = None, closed: str = "") -> Any:
+    """The command as a process of its own, on the streams that it is given; `closed` are those that it has not."""
+    command = [sys.executable, "-m", "docqa.main", *words]
+    shell = f'exec "$@" {closed}'
+    return subprocess.run(
+        ["/bin/sh", "-c", shell, "sh", *command],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def with_answers(logged_in: Any) -> Callable[[str], list[str]]:
+    """The words of a command that has something to say to the end."""
+    answer = an_answer("The fact. [1]", [a_source(1, 3, cited=True)])
+    stream = event("token", {"text": "The fact. [1]"}) + event("done", answer)
+    logged_in.replies("POST /api/ask", (200, stream))
+    page = {"items": [a_document()], "next_cursor": None, "counts": {"ready": 1}}
+    logged_in.replies("GET /api/docs", (200, page))
+    return lambda command: ["ask", "Why?"] if command == "ask" else [command]
+
+
+COMMANDS = ("ask", "status", "--help", "--version")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_output_that_a_full_disk_refuses_is_told(with_answers: Any, command: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = a_process(*with_answers(command), stdout=full.fileno())
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "docqa: The output cannot be written: No space left on device.\n",
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_reader_who_leaves_ends_the_command_in_silence(with_answers: Any, command: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = a_process(*with_answers(command), stdout=writer)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_an_output_a_command_does_its_work(with_answers: Any, command: str) -> None:
+    ended = a_process(*with_answers(command), closed=">&-")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_without_an_input_nothing_is_given(api: Any) -> None:
+    ended = a_process("login", closed="<&-")
+    assert (ended.returncode, ended.stderr) == (1, "docqa: Nothing was given.\n")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from docqa import ports, probing
 from docqa import up as running
+from docqa.failing import OutputFailed
 from docqa.progress import OnConsole
 from rich.console import Console
 
@@ -190,3 +191,14 @@ def test_a_step_that_fails_is_marked_and_a_notice_is_shown() -> None:
         raise ValueError("no")
     progress.notice("qa [1] ended")
     assert shown.getvalue() == "  ✗ qa [1]\n  ! qa [1] ended\n"
+
+
+class Full(io.StringIO):
+    """An output as the commands see it, on a disk without space."""
+
+    def write(self, text: str) -> int:
+        raise OutputFailed("No space left on device")
+
+
+def test_a_notice_that_cannot_be_written_stops_nothing() -> None:
+    OnConsole(Console(file=Full())).notice("qa ended by signal 9; it is started again in 0.5 s")

@@ -13,6 +13,11 @@ class PlainError(Exception):
     exit_code = 1
 
 
+class OutputFailed(PlainError):
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The output cannot be written: {reason}.")
+
+
 class ServerRefused(PlainError):
     """docqa answered with a problem; `code` is its stable name."""
 

@@ -1,10 +1,13 @@
 """The `docqa` command. Each subcommand loads what it needs when it runs, so that `docqa --help` is quick."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 import typer
+
+from docqa.telling import console, plainly
 
 commands = typer.Typer(
     name="docqa",
@@ -25,7 +28,7 @@ def _tell_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        typer.echo(f"docqa {version('docqa')}")
+        sys.stdout.write(f"docqa {version('docqa')}\n")
         raise typer.Exit
 
 
@@ -42,11 +45,9 @@ def _begin(_: Version = False) -> None:
 @commands.command()
 def up(data: Data = Path(".docqa"), port: Port = 8000) -> None:
     """Run the whole of docqa on this machine, until Ctrl-C."""
-    from rich.console import Console
-
     from docqa import up as running
 
-    running.run(data, port, Console())
+    running.run(data, port, console())
 
 
 @commands.command()
@@ -55,11 +56,9 @@ def login(
     url: Annotated[str | None, typer.Option(envvar="DOCQA_URL", help="Where docqa runs.")] = None,
 ) -> None:
     """Log in, or make an account if you are new; the commands below then act as you."""
-    from rich.console import Console
-
     from docqa.logging_in import log_in
 
-    log_in(url.rstrip("/") if url else None, email, Console())
+    log_in(url.rstrip("/") if url else None, email, console())
 
 
 @commands.command()
@@ -70,11 +69,9 @@ def ask(
     top_k: Annotated[int | None, typer.Option(min=1, max=50, help="How many passages to look at.")] = None,
 ) -> None:
     """Ask your documents; the answer names its pages."""
-    from rich.console import Console
-
     from docqa import asking
 
-    asking.ask(question, session=session, documents=document or [], top_k=top_k, console=Console())
+    asking.ask(question, session=session, documents=document or [], top_k=top_k, console=console())
 
 
 @commands.command()
@@ -83,11 +80,9 @@ def upload(
     wait: Annotated[bool, typer.Option(help="Follow them until they can be asked about.")] = True,
 ) -> None:
     """Send files, and follow them until they can be asked about."""
-    from rich.console import Console
-
     from docqa import uploading
 
-    uploading.upload(files, wait=wait, console=Console())
+    uploading.upload(files, wait=wait, console=console())
 
 
 @commands.command()
@@ -95,11 +90,9 @@ def status(
     only: Annotated[list[str] | None, typer.Option(help="A status, for example failed (repeat it).")] = None,
 ) -> None:
     """List your documents and how far they are."""
-    from rich.console import Console
-
     from docqa import listing
 
-    listing.status(Console(), only=only or [])
+    listing.status(console(), only=only or [])
 
 
 @commands.command()
@@ -113,27 +106,23 @@ def reindex(
     data: Data = Path(".docqa"),
 ) -> None:
     """Build the index anew beside the one that answers, then answer from the new one."""
-    from rich.console import Console
-
     from docqa import reindexing
 
     if cancel and (model is not None or dimension is not None):
         raise typer.BadParameter("--cancel goes alone: what is being built is called off, whatever its model.")
     with reindexing.embedder(embedder_url, data) as http:
         if cancel:
-            reindexing.call_off(http, Console())
+            reindexing.call_off(http, console())
         else:
-            reindexing.reindex(http, model, dimension=dimension, console=Console())
+            reindexing.reindex(http, model, dimension=dimension, console=console())
 
 
 @commands.command()
 def compact(data: Data = Path(".docqa")) -> None:
     """With docqa stopped: remove the files in which deleted vectors linger."""
-    from rich.console import Console
-
     from docqa import compacting
 
-    compacting.compact(data, Console())
+    compacting.compact(data, console())
 
 
 letters = typer.Typer(no_args_is_help=True, help="What a service could not read, handle or send.")
@@ -144,11 +133,9 @@ Services = Annotated[list[str] | None, typer.Option("--service", help="This serv
 @letters.command("list")
 def list_letters(service: Services = None, data: Data = Path(".docqa")) -> None:
     """Show them, the latest last."""
-    from rich.console import Console
-
     from docqa import dead_letters
 
-    dead_letters.show(service or [], data, Console())
+    dead_letters.show(service or [], data, console())
 
 
 @letters.command("replay")
@@ -159,17 +146,13 @@ def replay_letters(
     data: Data = Path(".docqa"),
 ) -> None:
     """Have them handled again. Each takes effect once at most; what fails again stays a dead letter."""
-    from rich.console import Console
-
     from docqa import dead_letters
 
-    dead_letters.replay(service or [], data, Console(), number=number, reason=reason)
+    dead_letters.replay(service or [], data, console(), number=number, reason=reason)
 
 
 def app() -> None:
     """The entry point: errors that a person can act on are told in plain words, with a non-zero exit."""
-    from docqa.telling import plainly
-
     with plainly():
         commands()
 

@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
+
+from docqa.failing import OutputFailed
+from docqa.telling import ReaderLeft
 
 
 class Progress(Protocol):
@@ -56,7 +59,8 @@ class OnConsole:
             self._show()
 
     def notice(self, text: str) -> None:
-        self._console.print(f"  [yellow]![/] {escape(text)}", highlight=False, soft_wrap=True)
+        with suppress(OutputFailed, ReaderLeft):  # that nobody can be told is no reason to stop
+            self._console.print(f"  [yellow]![/] {escape(text)}", highlight=False, soft_wrap=True)
 
     def _show(self) -> None:
         if self._status is None:
