@@ -120,6 +120,7 @@ class Api:
         self.asked: list[Asked] = []
         self._replies: dict[tuple[str, str], list[Reply]] = {}
         self.url = ""
+        self.sends_too: dict[str, str] = {}
 
     def replies(self, call: str, *replies: Reply) -> None:
         """`replies("GET /api/docs", (200, {...}), …)`; text is sent as an event stream."""
@@ -159,6 +160,8 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Api]:
             self.send_response(status)
             self.send_header("content-type", "text/event-stream" if text else "application/json")
             self.send_header("content-length", str(len(sent)))
+            for name, value in api.sends_too.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(sent)
 

@@ -154,6 +154,19 @@ def test_something_else_at_that_address_is_no_traceback(docqa: Any, api: Any, mo
     assert "Is it docqa?" in ended.err
     api.replies("GET /api/docs", (502, "Bad gateway"))
     assert "http.502" in docqa("status").err
+    api.replies("POST /api/ask", (200, {"hello": "world"}))
+    assert "Is it docqa?" in docqa("ask", "Why?").err
+    api.replies("POST /api/ask", (301, {}))
+    assert "http.301" in docqa("ask", "Why?").err
+
+
+def test_an_answer_that_cannot_be_unpacked_is_no_traceback(docqa: Any, api: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DOCQA_API_KEY", "dq_key")
+    api.sends_too = {"content-encoding": "gzip"}
+    api.replies("GET /api/docs", (200, {}))
+    ended = docqa("status")
+    assert ended.exit_code == 1
+    assert ended.err.startswith(f"docqa: docqa does not answer at {api.url} (")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:port", "http://xn--"])
@@ -169,7 +182,7 @@ def test_what_cannot_be_an_api_key_is_not_repeated(docqa: Any, api: Any, monkeyp
     monkeypatch.setenv("DOCQA_API_KEY", key)
     ended = docqa("status")
     assert ended.exit_code == 1
-    assert ended.err.startswith("docqa: DOCQA_API_KEY is no API key")
+    assert ended.err.startswith("docqa: DOCQA_API_KEY is not an API key")
     assert "secret" not in ended.err
 
 
@@ -217,6 +230,18 @@ def test_an_expired_token_is_refreshed_once(logged_in: Any, docqa: Any, problem:
     ]
     docqa("status")
     assert len(logged_in.to("/api/auth/refresh")) == 1
+
+
+def test_a_refreshed_token_is_no_login(logged_in: Any, docqa: Any, monkeypatch: Any, problem: Any) -> None:
+    page = {"items": [], "next_cursor": None, "counts": {}}
+    logged_in.replies("GET /api/docs", (401, problem(401, "auth.token_expired")), (200, page))
+    logged_in.replies("POST /api/auth/refresh", (200, tokens("access-2", "refresh-2")))
+    elsewhere = logged_in.url.replace("127.0.0.1", "localhost")
+    docqa("login", "--url", elsewhere, typed="ada@example.org\na long password\n")
+    assert docqa("status").exit_code == 0
+    monkeypatch.delenv("DOCQA_URL")
+    docqa("status")
+    assert logged_in.asked[-1].headers["Host"] == elsewhere.removeprefix("http://")
 
 
 def test_a_login_that_cannot_be_refreshed_has_to_be_made_again(logged_in: Any, docqa: Any, problem: Any) -> None:
@@ -291,7 +316,7 @@ def test_an_answer_that_breaks_off_is_an_error(logged_in: Any, docqa: Any, probl
     rest, words = ends[stream]
     logged_in.replies("POST /api/ask", (200, said + rest))
     ended = docqa("ask", "What?")
-    assert ended.exit_code == 1
+    assert (ended.exit_code, ended.out) == (1, "It is\n")
     assert words in ended.err
 
 
@@ -334,6 +359,31 @@ def test_uploads_are_followed_until_they_are_ready(logged_in: Any, docqa: Any, f
     assert b'name="files"; filename="a.pdf"' in sent
     assert b"content of a.pdf" in sent
     assert b"text/markdown" in sent
+
+
+def test_files_of_the_same_content_are_one_document(logged_in: Any, docqa: Any, files: Any) -> None:
+    document = a_document(1, "a.pdf", "uploaded")
+    logged_in.replies("GET /api/config", (200, CONFIG))
+    accepts(logged_in, document, document)
+    ready, failed = ({**document, "status": status} for status in ("ready", "failed"))
+    logged_in.replies("GET /api/docs/events", (200, event("document", ready)), (200, event("document", failed)))
+    ended = docqa("upload", *files("a.pdf", "b.pdf"))
+    assert (ended.exit_code, ended.out) == (
+        0,
+        "✓ a.pdf: ready (24 pages, 60 chunks), 2 files of the same content\n",
+    )
+    ended = docqa("upload", *files("a.pdf", "b.pdf"))
+    assert (ended.exit_code, ended.out) == (1, "✗ a.pdf: failed, 2 files of the same content\n")
+    assert ended.err == "docqa: 2 of 2 could not be processed.\n"
+
+
+def test_a_name_is_sent_without_control_characters_and_shown_as_it_is(logged_in: Any, docqa: Any, files: Any) -> None:
+    logged_in.replies("GET /api/config", (200, CONFIG))
+    accepts(logged_in, a_document(1, ":smile:[b].pdf"))
+    logged_in.replies("GET /api/docs/events", (200, event("document", a_document(1, ":smile:[b].pdf"))))
+    ended = docqa("upload", *files("a\tb\n.pdf"))
+    assert b'filename="ab.pdf"' in logged_in.to("/api/upload")[0].body
+    assert ended.out == "✓ :smile:[b].pdf: ready (24 pages, 60 chunks)\n"
 
 
 def test_many_files_are_sent_in_several_calls(logged_in: Any, docqa: Any, files: Any) -> None:
@@ -504,6 +554,25 @@ def test_reindex_calls_off_what_is_being_built(embedder: Any, docqa: Any) -> Non
     assert api.asked[0].headers["Authorization"] == "Bearer t0ken"
 
 
+def test_an_operators_token_that_cannot_be_sent_is_not_repeated(embedder: Any, docqa: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DOCQA_OPERATOR_TOKEN", "schlüssel")
+    ended = docqa("reindex", "--embedder-url", embedder.url)
+    assert (ended.exit_code, ended.err) == (
+        1,
+        "docqa: DOCQA_OPERATOR_TOKEN is not an operator's token: it has characters that none has.\n",
+    )
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:1"])
+def test_an_embedder_that_is_not_there_is_told_with_the_option_that_names_it(
+    embedder: Any, docqa: Any, url: str
+) -> None:
+    ended = docqa("reindex", "--embedder-url", url)
+    assert (ended.exit_code, ended.out) == (1, "")
+    assert url in ended.err
+    assert "--embedder-url" in ended.err
+
+
 def test_reindex_cannot_begin_and_call_off_at_once(embedder: Any, docqa: Any) -> None:
     assert docqa("reindex", "--cancel", "--model", "local", "--embedder-url", embedder.url).exit_code == 2
     assert embedder.asked == []
@@ -609,6 +678,12 @@ class Terminal:
         while text not in self.shown:
             self.shown += os.read(self._master, 4096).decode()
         _, _, self.shown = self.shown.partition(text)
+
+
+def test_a_dead_letters_number_is_one_that_a_database_can_hold(docqa: Any, api: Any) -> None:
+    ended = docqa("dead-letters", "replay", "--service", "qa", "--id", str(2**63))
+    assert ended.exit_code == 2
+    assert "--id" in ended.err
 
 
 def test_the_version_is_told(docqa: Any) -> None:

@@ -32,21 +32,23 @@ def ask(question: str, *, session: UUID | None, documents: list[UUID], top_k: in
 
 def _written(events: Iterator[Event]) -> Answer:
     said = False
-    for event in events:
-        match event.name:
-            case "token":
-                sys.stdout.write(_parsed(AskToken, event).text)
-                sys.stdout.flush()
-                said = True
-            case "error":
-                sys.stdout.write("\n" if said else "")
-                raise refusal(500, event.data)
-            case "done":
-                answer = _parsed(Answer, event)
-                sys.stdout.write("\n" if said else f"{answer.answer}\n")
-                sys.stdout.flush()
-                return answer
-    raise PlainError("The answer broke off. What was said is kept in the chat; ask again.")
+    try:
+        for event in events:
+            match event.name:
+                case "token":
+                    sys.stdout.write(_parsed(AskToken, event).text)
+                    sys.stdout.flush()
+                    said = True
+                case "error":
+                    raise refusal(500, event.data)
+                case "done":
+                    answer = _parsed(Answer, event)
+                    sys.stdout.write("" if said else answer.answer)
+                    said = True
+                    return answer
+        raise PlainError("The answer broke off. What was said is kept in the chat; ask again.")
+    finally:
+        sys.stdout.write("\n" if said else "")
 
 
 def _show_sources(answer: Answer, console: Console) -> None:

@@ -18,6 +18,7 @@ from docqa.sse import Event, events
 # An answer may take its model's time; heartbeats come every 15 s on streams.
 PATIENCE = httpx.Timeout(10, read=200, write=60)
 EXPIRED = "auth.token_expired"
+EVENTS = "text/event-stream"
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Body = Callable[[], Mapping[str, Any]]
@@ -29,7 +30,7 @@ class Client:
     def __init__(self, url: str | None = None, credentials: Credentials | None = None) -> None:
         self._credentials = credentials or Credentials()
         self.url = url or server_url(self._credentials)
-        self._api_key = _checked(os.environ.get("DOCQA_API_KEY", "").strip())
+        self._api_key = secret_in("DOCQA_API_KEY", "an API key")
         try:
             self._http = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=not _is_local(self.url))
         except (httpx.InvalidURL, UnicodeError) as error:
@@ -54,7 +55,7 @@ class Client:
         """Login or signup; keeps the tokens."""
         tokens = _parse(Tokens, self._open("POST", path, dict(body), token=None))
         with self._credentials.locked():
-            self._keep(tokens)
+            self._credentials.keep(self.url, _login_of(tokens), entered=True)
         return tokens
 
     @contextmanager
@@ -72,11 +73,13 @@ class Client:
 
     @contextmanager
     def _streaming(self, method: str, path: str, body: Body, token: str) -> Iterator[httpx.Response]:
-        headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+        headers = {"Authorization": f"Bearer {token}", "Accept": EVENTS}
         with self._told(), self._http.stream(method, path, headers=headers, **body()) as response:
-            if response.is_error:
+            if not response.is_success:
                 response.read()
             _raise_for_problem(response)
+            if not response.headers.get("content-type", "").startswith(EVENTS):
+                raise _not_understood(response)
             yield response
 
     def _answer(self, method: str, path: str, kind: type[ModelT], body: Body) -> ModelT:
@@ -119,12 +122,8 @@ class Client:
                 if refused.status != httpx.codes.UNAUTHORIZED:
                     raise
                 raise PlainError("The login has expired. Run `docqa login` again.") from None
-            self._keep(tokens)
+            self._credentials.keep(self.url, _login_of(tokens))
             return tokens.access_token
-
-    def _keep(self, tokens: Tokens) -> None:
-        login = Login(tokens.user.email, tokens.access_token, tokens.refresh_token)
-        self._credentials.keep(self.url, login)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -132,17 +131,22 @@ class Client:
             yield
         except httpx.TimeoutException:
             raise ServerAway(self.url, "it took too long") from None
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             raise ServerAway(self.url, str(error) or type(error).__name__) from None
         except UnicodeEncodeError:
             raise PlainError("It was not sent: what was given, or the name of a file, is no UTF-8 text.") from None
 
 
-def _checked(api_key: str) -> str:
-    """The key, which is never repeated: httpx would, where it cannot be a header."""
-    if not (api_key.isascii() and api_key.isprintable()):
-        raise PlainError("DOCQA_API_KEY is no API key: it has characters that no key has.")
-    return api_key
+def _login_of(tokens: Tokens) -> Login:
+    return Login(tokens.user.email, tokens.access_token, tokens.refresh_token)
+
+
+def secret_in(name: str, kind: str) -> str:
+    """What the variable `name` holds, or "". It is never repeated: httpx would, where it cannot be a header."""
+    secret = os.environ.get(name, "").strip()
+    if not (secret.isascii() and secret.isprintable()):
+        raise PlainError(f"{name} is not {kind}: it has characters that none has.")
+    return secret
 
 
 def _raise_for_problem(response: httpx.Response) -> None:
@@ -165,9 +169,11 @@ def _parse(kind: type[ModelT], response: httpx.Response) -> ModelT:
     try:
         return kind.model_validate_json(response.content)
     except ValidationError:
-        raise PlainError(
-            f"{response.url} answered with something that this release does not understand. Is it docqa?"
-        ) from None
+        raise _not_understood(response) from None
+
+
+def _not_understood(response: httpx.Response) -> PlainError:
+    return PlainError(f"{response.url} answered with something that this release does not understand. Is it docqa?")
 
 
 def _is_local(url: str) -> bool:

@@ -45,11 +45,12 @@ class Credentials:
         except TypeError:
             return None
 
-    def keep(self, url: str, login: Login) -> None:
+    def keep(self, url: str, login: Login, *, entered: bool = False) -> None:
+        """`entered`: somebody has just logged in there, and means this server when none is named."""
         content = self._read()
         logins = content.get("logins")
         known = logins if isinstance(logins, dict) else {}
-        self._write({"last_url": url, "logins": {**known, url: asdict(login)}})
+        self._write({"last_url": url if entered else self.last_url, "logins": {**known, url: asdict(login)}})
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -36,6 +36,14 @@ class ServerAway(PlainError):
         self.url = url
 
 
+class EmbedderAway(PlainError):
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(
+            f"The embedder does not answer at {url} ({reason}). Start docqa with `docqa up`, or say "
+            "with --embedder-url where its embedder listens."
+        )
+
+
 class NotLoggedIn(PlainError):
     def __init__(self, url: str) -> None:
         super().__init__(f"Nobody is logged in to {url}. Run `docqa login`, or set DOCQA_API_KEY.")

@@ -9,6 +9,8 @@ import typer
 
 from docqa.telling import console, plainly
 
+LARGEST_ID = 2**63 - 1  # of a bigint
+
 commands = typer.Typer(
     name="docqa",
     help="Questions to your documents, answered with the page they come from.",
@@ -141,7 +143,7 @@ def list_letters(service: Services = None, data: Data = Path(".docqa")) -> None:
 @letters.command("replay")
 def replay_letters(
     service: Services = None,
-    number: Annotated[int | None, typer.Option("--id", help="This one only.")] = None,
+    number: Annotated[int | None, typer.Option("--id", min=1, max=LARGEST_ID, help="This one only.")] = None,
     reason: Annotated[str | None, typer.Option(help="Those of this reason only.")] = None,
     data: Data = Path(".docqa"),
 ) -> None:

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from docqa.client import refusal
+from docqa.client import refusal, secret_in
 from docqa.data_folder import RunningStack
-from docqa.failing import PlainError, ServerAway
+from docqa.failing import EmbedderAway, PlainError
 
 INDEXES = "/internal/indexes"
 ACTIVE, RETIRED = "active", "retired"
@@ -37,7 +37,13 @@ def embedder(given_url: str | None, data: Path) -> Iterator[httpx.Client]:
     """The way to the embedder, as its operator: to the one given, or to that of the stack on this data folder."""
     url, token = _address(given_url, data)
     headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False) as http:
+    try:
+        http = httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise PlainError(
+            f"{url} is no address ({error}). Say with --embedder-url where the embedder listens."
+        ) from None
+    with http:
         yield http
 
 
@@ -69,7 +75,7 @@ def _tell_settings(index: IndexBuild, asked: Mapping[str, object], console: Cons
 
 
 def _address(given_url: str | None, data: Path) -> tuple[str, str]:
-    token = os.environ.get("DOCQA_OPERATOR_TOKEN")
+    token = secret_in("DOCQA_OPERATOR_TOKEN", "an operator's token")
     if given_url:
         if not token:
             raise PlainError("Set DOCQA_OPERATOR_TOKEN to the one that the embedder was given.")
@@ -99,7 +105,7 @@ def _looks(http: httpx.Client, index_id: str) -> Iterator[IndexBuild]:
     while True:
         try:
             found = {index.index_id: index for index in _call(http, "GET", INDEXES, IndexBuilds).items}
-        except ServerAway:
+        except EmbedderAway:
             if time.monotonic() - answered_at > AWAY_FOR:
                 raise
         else:
@@ -123,8 +129,8 @@ def _tell_refused(index: IndexBuild, console: Console) -> None:
 def _call(http: httpx.Client, method: str, path: str, kind: type[ModelT], **arguments: Any) -> ModelT:
     try:
         response = http.request(method, path, **arguments)
-    except httpx.TransportError as error:
-        raise ServerAway(str(http.base_url), str(error) or type(error).__name__) from None
+    except httpx.RequestError as error:
+        raise EmbedderAway(str(http.base_url), str(error) or type(error).__name__) from None
     if not response.is_success:
         raise refusal(response.status_code, response.content)
     try:

@@ -4,6 +4,8 @@ import io
 import mimetypes
 import os
 import time
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -75,7 +77,7 @@ def _send(client: Client, files: Sequence[Path], console: Console) -> UploadAnsw
         def body() -> dict[str, object]:
             progress.reset(bar)
             parts = [(file, opened.enter_context(_Counted(file, lambda n: progress.advance(bar, n)))) for file in files]
-            return {"files": [("files", (file.name, content, media_type(file))) for file, content in parts]}
+            return {"files": [("files", (shown_name(file), content, media_type(file))) for file, content in parts]}
 
         try:
             return client.post("/api/upload", UploadAnswer, body)
@@ -83,6 +85,11 @@ def _send(client: Client, files: Sequence[Path], console: Console) -> UploadAnsw
             if refused.rejected:
                 return UploadAnswer(documents=[], rejected=list(refused.rejected))
             raise
+
+
+def shown_name(file: Path) -> str:
+    """Its name without control characters: httpx would send a tab as `%09`, which the server takes for letters."""
+    return "".join(letter for letter in file.name if unicodedata.category(letter) != "Cc") or file.name
 
 
 def media_type(file: Path) -> str:
@@ -98,18 +105,22 @@ def _report_rejected(answer: UploadAnswer, console: Console) -> int:
 
 
 def _follow(client: Client, documents: Sequence[UploadedDocument], console: Console) -> int:
-    """Shows each document's way until it is ready or failed; the number of those that failed."""
+    """Shows each document's way until it is ready or failed; the number of files that failed.
+
+    Files of the same content are one document.
+    """
     pending = {document.id: document for document in documents}
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
+    files = Counter(document.id for document in documents)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[state]}"))
     failed = 0
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bars = {id_: progress.add_task(escape(one.filename), total=None, state="") for id_, one in pending.items()}
+        bars = {id_: progress.add_task(one.filename, total=None, state="") for id_, one in pending.items()}
         for document in _changes(client, pending):
             _move(progress, bars[document.id], document)
             if document.status in ENDS:
                 del pending[document.id]
                 progress.remove_task(bars[document.id])
-                failed += _report_end(document, console)
+                failed += _report_end(document, files[document.id], console)
             if not pending:
                 break
     return failed
@@ -173,16 +184,19 @@ def _move(progress: Progress, bar: TaskID, document: Document) -> None:
     progress.update(bar, total=document.chunk_count, completed=document.embedded_count, state=state_of(document))
 
 
-def _report_end(document: Document, console: Console) -> int:
+def _report_end(document: Document, files: int, console: Console) -> int:
+    """The number of files that failed with it."""
+    same = f", {files} files of the same content" if files > 1 else ""
     if document.status is DocumentStatus.DELETING:
-        _line(console, "[red]✗[/]", f"{document.filename}: deleted meanwhile")
-        return 1
+        _line(console, "[red]✗[/]", f"{document.filename}: deleted meanwhile{same}")
+        return files
     if document.status is DocumentStatus.FAILED:
         reason = f"{document.error.detail} ({document.error.code})" if document.error else "failed"
-        _line(console, "[red]✗[/]", f"{document.filename}: {reason}")
-        return 1
+        _line(console, "[red]✗[/]", f"{document.filename}: {reason}{same}")
+        return files
     pages = f"{counted(document.pages, 'page')}, " if document.pages else ""
-    _line(console, "[green]✓[/]", f"{document.filename}: ready ({pages}{counted(document.chunk_count or 0, 'chunk')})")
+    chunks = counted(document.chunk_count or 0, "chunk")
+    _line(console, "[green]✓[/]", f"{document.filename}: ready ({pages}{chunks}){same}")
     return 0
 
 
