@@ -214,5 +214,15 @@ def test_a_strong_secret_is_accepted(env: pytest.MonkeyPatch) -> None:
     assert load(QaLike).signing_secret == SecretStr("0123456789abcdef0123456789abcdef")
 
 
+def test_a_secret_that_no_header_can_carry_is_refused(
+    env: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env.setenv("DOCQA_QA_SIGNING_SECRET", "0123456789abcdef0123456789abcdeü")
+    refused = refusal(capsys)
+
+    assert "DOCQA_QA_SIGNING_SECRET: has characters that cannot be sent in a header" in refused
+    assert "0123456789" not in refused
+
+
 def test_what_is_given_directly_wins_over_the_environment(env: pytest.MonkeyPatch) -> None:
     assert QaLike(top_k=3).top_k == 3

@@ -89,11 +89,13 @@ def _strong(value: SecretStr) -> SecretStr:
     secret = value.get_secret_value()
     if len(secret) < 32 or len(set(secret)) < 10:
         raise ValueError("is too weak: 32 characters or more, ten of them different (try: openssl rand -hex 32)")
+    if not (secret.isascii() and secret.isprintable()):
+        raise ValueError("has characters that cannot be sent in a header (try: openssl rand -hex 32)")
     return value
 
 
 StrongSecret = Annotated[SecretStr, AfterValidator(_strong)]
-"""A secret that signs or encrypts."""
+"""A secret that nobody guesses, and that can be sent as a bearer token."""
 
 
 SCHEME = "postgresql+asyncpg://"
