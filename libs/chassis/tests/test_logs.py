@@ -18,6 +18,8 @@ from chassis.settings import ServiceSettings
 from chassis.web import create_app
 from fastapi import APIRouter
 from pydantic import BaseModel
+from python_multipart import MultipartParser
+from python_multipart.exceptions import MultipartParseError
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError
@@ -46,6 +48,13 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[st
     root.setLevel(level)
     structlog.reset_defaults()
     logging.captureWarnings(False)
+
+
+def test_a_body_that_is_no_form_is_not_quoted(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    with pytest.raises(MultipartParseError):
+        MultipartParser(b"boundary").write(b"--boundarY")
+
+    assert lines() == []
 
 
 def test_a_line_is_one_json_object_that_says_who_and_when(lines: Callable[[], list[dict[str, Any]]]) -> None:

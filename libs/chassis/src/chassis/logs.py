@@ -72,6 +72,9 @@ REDACTED = "[redacted]"
 NOISY = ("alembic", "asyncio", "faststream", "httpcore", "httpx", "httpx2", "urllib3", "uvicorn")
 """Libraries that tell at info level what only they care about."""
 
+QUOTING = ("python_multipart",)
+"""Libraries that quote in their warnings what they were given; they raise an error as well, and we tell of that."""
+
 
 def configure(service: str, level: str = "info") -> None:
     """Everything that logs in this process, ours or a library's, comes out alike from now on."""
@@ -97,6 +100,8 @@ def configure(service: str, level: str = "info") -> None:
     root.setLevel(level.upper())
     for name in NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name in QUOTING:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     _Lines.out = sys.stdout
