@@ -71,6 +71,8 @@ async def crash():
 app = create_app(settings, routers=[router])
 
 async def main():
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://some") as client:
         await client.get("/outer?token=canary-zq81", headers={"traceparent": "%s"})
@@ -144,6 +146,7 @@ async def test_one_request_is_one_trace_and_nothing_private_is_sent(
     traced = {span.name for span in spans if span.trace == TRACE}
     assert traced >= {"GET /outer", "GET /inner/{number}", "a piece of work", "in another process"}
     assert any("SELECT" in name for name in traced)
+    assert not [span for span in spans if "SELECT" in span.name and span.trace != TRACE]
     assert not [name for name in names if "health" in name or name.endswith((" send", " receive"))]
     assert next(span for span in spans if span.name == "a piece of work").attributes == {"document_id": "d1"}
 

@@ -48,19 +48,27 @@ def export_spans(settings: ServiceSettings) -> None:
 
 
 class Discreet(SpanExporter):
-    """Leaves out what instrumentations repeat of people's data: paths and queries of addresses, words of exceptions."""
+    """Leaves out what instrumentations repeat of people's data: paths and queries of addresses, words of exceptions.
+
+    And queries that belong to nothing: an idle service looks for work all the time, which would be a trace each.
+    """
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        return self._exporter.export([discreet(span) for span in spans])
+        told = [discreet(span) for span in spans if not _is_lone_query(span)]
+        return self._exporter.export(told) if told else SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self._exporter.force_flush(timeout_millis)
+
+
+def _is_lone_query(span: ReadableSpan) -> bool:
+    return span.parent is None and "db.system" in (span.attributes or {})
 
 
 def discreet(span: ReadableSpan) -> ReadableSpan:
