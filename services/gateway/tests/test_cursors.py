@@ -61,6 +61,12 @@ def test_a_forged_cursor_is_refused(cursor: str) -> None:
     assert (refused.value.status, refused.value.errors[0].code) == (422, "cursor.invalid")
 
 
+@pytest.mark.parametrize("added", ["!!!!", "    "])
+def test_a_cursor_is_taken_as_it_was_written_alone(added: str) -> None:
+    with pytest.raises(ProblemError):
+        read(BY_NAME, added + write(BY_NAME, Place("a", SOME_ID)))
+
+
 @pytest.mark.parametrize("time", ["yesterday", "2026-01-01T00:00:00"])
 def test_a_forged_time_is_refused(time: str) -> None:
     with pytest.raises(ProblemError):

@@ -1,14 +1,13 @@
 """Cursors of lists: where a page ended, and to which order and filter that belongs."""
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
-from chassis.problems import ProblemError, invalid
+from chassis.cursors import no_cursor, packed, unpacked
 from contracts.documents import DocumentSort, DocumentStatus
 
 LONGEST = 2048  # a filename of 255 characters, escaped, and the rest
@@ -48,8 +47,7 @@ class Place:
 def write(query: Query, place: Place) -> str:
     """The cursor of the page after `place`."""
     key = place.key.isoformat() if isinstance(place.key, datetime) else place.key
-    told = json.dumps([query.digest, key, str(place.id)], separators=(",", ":"))
-    return urlsafe_b64encode(told.encode()).decode().rstrip("=")
+    return packed(json.dumps([query.digest, key, str(place.id)], separators=(",", ":")))
 
 
 def read(query: Query, cursor: str) -> Place:
@@ -59,18 +57,18 @@ def read(query: Query, cursor: str) -> Place:
         place = Place(key=key if query.by_name else _aware(key), id=UUID(last))
         key.encode()  # a lone surrogate is nothing that a database compares
     except (ValueError, RecursionError):
-        raise _refused("This is no cursor of this list.") from None
+        raise no_cursor() from None
     if "\x00" in key:
-        raise _refused("This is no cursor of this list.")
+        raise no_cursor()
     if digest != query.digest:
-        raise _refused("This cursor belongs to another order or filter: start again without it.")
+        raise no_cursor("This cursor belongs to another order or filter: start again without it.")
     return place
 
 
 def _parts(cursor: str) -> Sequence[str]:
-    if len(cursor) > LONGEST or not cursor.isascii():
+    if len(cursor) > LONGEST:
         raise ValueError
-    told = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    told = json.loads(unpacked(cursor))
     if not isinstance(told, list) or len(told) != 3 or not all(isinstance(part, str) for part in told):
         raise ValueError
     return told
@@ -81,7 +79,3 @@ def _aware(text: str) -> datetime:
     if time.tzinfo is None:
         raise ValueError
     return time
-
-
-def _refused(detail: str) -> ProblemError:
-    return invalid("cursor", "cursor.invalid", detail)

@@ -1,9 +1,8 @@
 """Cursors of a document's chunks: where a page ended, and in which version."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 
-from chassis.problems import ProblemError, invalid
+from chassis.cursors import no_cursor, packed, unpacked
 
 _LARGEST = 2**31 - 1  # what the columns hold
 
@@ -17,21 +16,16 @@ class Place:
 
 
 def write(place: Place) -> str:
-    return urlsafe_b64encode(f"{place.version}:{place.ordinal}".encode()).decode().rstrip("=")
+    return packed(f"{place.version}:{place.ordinal}")
 
 
 def read(cursor: str) -> Place:
     """Where to go on. 422 for what is no cursor of ours."""
     try:
-        told = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        version, ordinal = (int(part) for part in told.split(":"))
+        version, ordinal = (int(part) for part in unpacked(cursor).split(":"))
     except ValueError:
-        raise _refused() from None
+        raise no_cursor() from None
     place = Place(version, ordinal)
     if not (0 < version <= _LARGEST and 0 <= ordinal <= _LARGEST) or write(place) != cursor:
-        raise _refused()
+        raise no_cursor()
     return place
-
-
-def _refused() -> ProblemError:
-    return invalid("cursor", "cursor.invalid", "This is no cursor of this list.")
