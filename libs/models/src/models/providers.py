@@ -7,7 +7,7 @@ from chassis.failures import Failure
 
 from models import gemini, openai_compatible
 from models.calls import ChatCalls, EmbeddingCalls
-from models.settings import ModelSettings
+from models.settings import GOOGLE_GENAI, OPENAI, ModelSettings
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,6 @@ class Provider:
 
 
 PROVIDERS = {
-    "openai": Provider(openai_compatible.open_embeddings, openai_compatible.open_chat, openai_compatible.failure),
-    "google_genai": Provider(gemini.open_embeddings, gemini.open_chat, gemini.failure),
+    OPENAI: Provider(openai_compatible.open_embeddings, openai_compatible.open_chat, openai_compatible.failure),
+    GOOGLE_GENAI: Provider(gemini.open_embeddings, gemini.open_chat, gemini.failure),
 }

@@ -6,13 +6,16 @@ from chassis.settings import HttpUrl
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
-PROVIDERS = ("openai", "google_genai")
+OPENAI, GOOGLE_GENAI = "openai", "google_genai"
+PROVIDER_NAMES = (OPENAI, GOOGLE_GENAI)
+"""What stands before the colon of a model's name; `providers` has what is behind each."""
 
 
 def _checked(value: str, *, own: str) -> str:
     provider, colon, model = value.partition(":")
-    if value != own and (provider not in PROVIDERS or not colon or not model.strip()):
-        raise ValueError(f"must be {own}, openai:<model> or google_genai:<model>")
+    if value != own and (provider not in PROVIDER_NAMES or not colon or not model.strip()):
+        remote = " or ".join(f"{name}:<model>" for name in PROVIDER_NAMES)
+        raise ValueError(f"must be {own}, {remote}")
     return value
 
 
