@@ -56,7 +56,7 @@ SECRETS_IN_TEXT = [
     (re.compile(r"(?<=[\w/])\?[^\s\"']+"), "?[query]"),
 ]
 
-QUOTING = frozenset({"openai", "google", "langchain_google_genai"})
+REPEATING = frozenset({"openai", "google", "langchain_google_genai"})
 """Packages whose errors repeat what a model's provider said, and with it a part of what it was asked."""
 
 PLAIN_CODE = re.compile(r"\d{3}|[a-z]+(_[a-z]+){0,5}")
@@ -168,7 +168,7 @@ def explain(error: BaseException) -> str:
         return f"{kind}: {type(error.orig).__name__} {getattr(error.orig, 'sqlstate', '') or ''}".rstrip()
     if "asyncpg" in type(error).__module__ or isinstance(error, UnicodeError | KeyError):
         return kind
-    if type(error).__module__.partition(".")[0] in QUOTING:
+    if type(error).__module__.partition(".")[0] in REPEATING:
         code = str(getattr(error, "code", None) or "")
         return f"{kind}: {code}" if PLAIN_CODE.fullmatch(code) else kind
     return f"{kind}: {error}" if str(error) else kind
