@@ -133,6 +133,20 @@ def _is_a_tree(spans: Sequence[Span]) -> bool:
     return [span.parent in ids for span in spans].count(False) == 1
 
 
+async def test_sending_facts_is_a_trace_of_its_own_and_looking_for_work_is_none(
+    observed: Observed, vera: Person
+) -> None:
+    def roots() -> set[tuple[str, str]]:
+        return {(span.service, span.name) for span in observed.collector.spans if not span.parent}
+
+    async def all_have_sent() -> bool:
+        return {(service, "send facts") for service in ("gateway", "ingest", "embedder", "qa")} <= roots()
+
+    await vera.is_ready_with(("a third.txt", b"A third text.", TEXT))
+    await eventually(all_have_sent)
+    assert {name for _, name in roots()} & {"BEGIN", "SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "COMMIT"} == set()
+
+
 async def test_logs_tie_it_together_and_keep_every_secret(observed: Observed, vera: Person) -> None:
     upload = (await vera.uploads(("another.txt", b"Another text.", TEXT)))[0]
     await vera.waits_for(upload["id"], "ready")

@@ -8,6 +8,7 @@ import asyncpg
 import structlog
 from chassis import metrics
 from chassis.database import DATABASE_ERRORS, is_transient
+from chassis.telemetry import span
 from chassis.transactions import Driver, Transactions, driver_of
 from confluent_kafka import KafkaException
 from contracts.facts import FACTS
@@ -138,12 +139,15 @@ class Relay:
             rows = await driver.fetch(_UNSENT, BATCH, list(held))
             if not rows:
                 return 0
-            outcomes = _in_order(rows, await self._producer.send([_outgoing(row) for row in rows]))
-            sent = [outcome for outcome in outcomes if isinstance(outcome, Sent)]
-            wiped = {each.topic for each in sent if self._memory.contradicts(each.topic, each.partition, each.offset)}
-            again = await _unsend_kept(driver, wiped)
-            await _mark(driver, sent)
-            await _bury(session, rows, [outcome for outcome in outcomes if isinstance(outcome, Refused)])
+            with span("send facts", facts=len(rows)):
+                outcomes = _in_order(rows, await self._producer.send([_outgoing(row) for row in rows]))
+                sent = [outcome for outcome in outcomes if isinstance(outcome, Sent)]
+                wiped = {
+                    each.topic for each in sent if self._memory.contradicts(each.topic, each.partition, each.offset)
+                }
+                again = await _unsend_kept(driver, wiped)
+                await _mark(driver, sent)
+                await _bury(session, rows, [outcome for outcome in outcomes if isinstance(outcome, Refused)])
         for topic in wiped:
             self._memory.forget(topic)
         self._note(rows, outcomes)
