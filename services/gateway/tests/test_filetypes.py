@@ -32,6 +32,10 @@ NOISE = random.Random(1).randbytes(HEAD_BYTES)
         ("a.txt", b"   \n\t  ", "", "text/plain"),
         ("a.txt", ("é" * HEAD_BYTES).encode()[1 : HEAD_BYTES + 1][:HEAD_BYTES], "", "text/plain"),
         ("a.txt", b"MZ is how this sentence begins", "", "text/plain"),
+        ("a.txt", b"ID3 is an algorithm that learns decision trees.", "", "text/plain"),
+        ("a.md", b"RIFF files have chunks, GIF89a has blocks", "", "text/markdown"),
+        ("a.txt", b"GIF89a has blocks", "", "text/plain"),
+        ("a.txt", b"OggS marks each page.", "", "text/plain"),
     ],
 )
 def test_what_agrees_is_taken(name: str, head: bytes, declared: str, kind: str) -> None:
@@ -49,6 +53,11 @@ def test_what_agrees_is_taken(name: str, head: bytes, declared: str, kind: str) 
         ("a.txt", EXE, "text/plain"),
         ("a.txt", NOISE, "text/plain"),
         ("a.txt", b"PK\x03\x04rest", ""),
+        ("a.txt", b"GIF89a\x01\x00\x01\x00\x80", ""),
+        ("a.txt", b"ID3\x03\x00\x00\x00\x00\x0f\x76TPE1 and more words than bytes that are none" * 9, ""),
+        ("a.txt", b"RIFF\x24\x08\x00\x00WAVEfmt \x10\x00\x00\x00" + b"words " * 99, ""),
+        ("a.txt", b"OggS\x00\x02" + b"words " * 99, ""),
+        ("a.txt", b"Rar!\x1a\x07\x01\x00" + b"words " * 99, ""),
         ("a.txt", b"Some words.", "text/html"),
         ("a.exe", EXE, "application/octet-stream"),
         ("a.html", b"<html>", "text/html"),

@@ -22,10 +22,11 @@ _DECLARED = {
 }
 # Things that people rename, and whose first bytes could pass for text.
 _OTHER_SIGNATURES = (
-    b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"PK\x03\x04", b"PK\x05\x06", b"MZ", b"\x7fELF", b"\x1f\x8b", b"Rar!",
-    b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ", b"{\\rtf", b"\xd0\xcf\x11\xe0", b"\xca\xfe\xba\xbe", b"SQLite format 3\x00",
-    b"OggS", b"ID3", b"RIFF", b"II*\x00", b"MM\x00*", b"wOFF", b"\x00asm",
+    b"\x89PNG", b"\xff\xd8\xff", b"PK\x03\x04", b"PK\x05\x06", b"\x7fELF", b"\x1f\x8b", b"7z\xbc\xaf", b"\xfd7zXZ",
+    b"{\\rtf", b"\xd0\xcf\x11\xe0", b"\xca\xfe\xba\xbe", b"SQLite format 3\x00", b"II*\x00", b"MM\x00*", b"\x00asm",
 )  # fmt: skip
+# A sentence may begin so as well ("ID3 is an algorithm"), but no text has the zeros that all of these have.
+_SIGNATURES_IN_LETTERS = (b"MZ", b"GIF8", b"Rar!", b"BZh", b"OggS", b"ID3", b"RIFF", b"wOFF")
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\b\x1b"))
 
@@ -57,9 +58,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def _is_other(head: bytes) -> bool:
-    if head.startswith(b"MZ"):
-        return b"\x00" in head  # "MZ" may well begin a sentence, but no text has an executable's zeros
-    return head.startswith(_OTHER_SIGNATURES)
+    return head.startswith(_OTHER_SIGNATURES) or (head.startswith(_SIGNATURES_IN_LETTERS) and b"\x00" in head)
 
 
 def looks_wide(head: bytes) -> bool:
