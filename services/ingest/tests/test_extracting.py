@@ -1,5 +1,6 @@
 """Reading and splitting, in this process: what comes out of documents of all kinds."""
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from ingest.extraction import Extracted, Extraction
 from ingest.limits import Limits
 from ingest.reading import Engine, read_pdf
 from ingest.verdicts import Refused, Verdict
+from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
 
 from tests.samples import hostile
 
@@ -33,6 +35,26 @@ def extracted(order: Extraction) -> Extracted:
 
 def verdict(order: Extraction) -> Verdict | None:
     return extracted(order).verdict
+
+
+def rotated_pdf(lines: list[str], *, drawn: int, rotation: int) -> bytes:
+    """One page, with each word and then each line drawn by itself, in the direction and on the side that are told."""
+    out = io.BytesIO()
+    canvas = Canvas(out, pagesize=(400, 400), invariant=True)
+    canvas.translate(200, 200)
+    canvas.rotate(drawn)
+    canvas.translate(-200, -200)
+    first, *others = lines
+    x = 60.0
+    for word in first.split():
+        canvas.drawString(x, 320, word)
+        x += canvas.stringWidth(f"{word} ", "Helvetica", 12)
+    for number, line in enumerate(others, start=1):
+        canvas.drawString(60, 320 - 14 * number, line)
+    canvas.setPageRotation(rotation)
+    canvas.showPage()
+    canvas.save()
+    return out.getvalue()
 
 
 @pytest.mark.parametrize("engine", list(Engine))
@@ -213,6 +235,17 @@ def test_what_people_have_filled_in_or_remarked_is_text_of_its_page(extraction: 
     assert read_pdf(extraction(filled).source, Engine.PDFIUM, limits) == [
         "Name of the applicant:\n\napplicant: Theodora Quistgaard\n\nLicence: LIC-2291\n\nMüller objects"
     ]
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize("drawn", [0, 90, 180, 270])
+def test_a_page_is_read_in_order_whichever_way_it_lies(
+    extraction: Order, limits: Limits, drawn: int, rotation: int
+) -> None:
+    lines = ["The ferry to Eskmouth leaves at seven and", "comes back at nine. In winter the last", "boat is at four."]
+    order = extraction(rotated_pdf(lines, drawn=drawn, rotation=rotation))
+    [page] = read_pdf(order.source, Engine.PDFIUM, limits)
+    assert page.split() == " ".join(lines).split()
 
 
 def test_what_pypdf_reads_again_is_left_out_where_it_counts_other_pages(extraction: Order, limits: Limits) -> None:

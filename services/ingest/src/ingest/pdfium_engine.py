@@ -1,7 +1,7 @@
 """Reading PDFs with pdfium: fast and forgiving, but a hostile file can take the whole process down."""
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pypdfium2  # type: ignore[import-untyped]
@@ -9,6 +9,7 @@ import pypdfium2.raw as pdfium  # type: ignore[import-untyped]
 
 from ingest.limits import Limits
 from ingest.pdfium_annotations import added_to
+from ingest.pdfium_rotation import rotation_to_read
 from ingest.verdicts import CannotRead, Refused, Verdict
 
 _LOCKED = frozenset({pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY})
@@ -43,24 +44,21 @@ def _open(source: Path) -> pypdfium2.PdfDocument:
 
 def _page_text(document: pypdfium2.PdfDocument, index: int, limits: Limits) -> str | None:
     try:
-        page = document[index]
+        with closing(document[index]) as page, closing(page.get_textpage()) as text_page:
+            rotation = rotation_to_read(page, text_page)
+            if rotation == page.get_rotation():
+                return _text_of(page, text_page, limits)
+            page.set_rotation(rotation)
+        # How a page lies is settled when it is loaded.
+        with closing(document[index]) as page, closing(page.get_textpage()) as text_page:
+            return _text_of(page, text_page, limits)
     except pypdfium2.PdfiumError:
         return None
-    try:
-        return _text_of(page, limits)
-    except pypdfium2.PdfiumError:
-        return None
-    finally:
-        page.close()
 
 
-def _text_of(page: pypdfium2.PdfPage, limits: Limits) -> str:
-    text_page = page.get_textpage()
-    try:
-        if text_page.count_chars() > limits.max_characters:
-            raise Refused(Verdict.TOO_MUCH_TEXT)
-        text = str(text_page.get_text_range())
-    finally:
-        text_page.close()
+def _text_of(page: pypdfium2.PdfPage, text_page: pypdfium2.PdfTextPage, limits: Limits) -> str:
+    if text_page.count_chars() > limits.max_characters:
+        raise Refused(Verdict.TOO_MUCH_TEXT)
+    text = str(text_page.get_text_range())
     added = added_to(page)
     return "\n\n".join(filter(None, [text.rstrip(), *added])) if added else text
