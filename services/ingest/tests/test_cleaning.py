@@ -29,6 +29,12 @@ def test_a_word_broken_at_the_end_of_a_line_is_made_whole() -> None:
     )
 
 
+def test_a_word_that_a_browser_has_broken_is_made_whole_and_a_name_keeps_its_hyphen() -> None:
+    assert tidy_page("build\u2010\r\nings of Jean\u2010\r\nPaul, Wör\u2010\nter, a\u2010b, 2020\u2010\n2024") == (
+        "buildings of Jean\u2010Paul, Wörter, a\u2010b, 2020\u2010\n2024"
+    )
+
+
 def test_hyphens_that_nobody_sees_are_left_out_and_those_that_are_drawn_are_hyphens() -> None:
     assert tidy_page("super\xadinten\xaddent of part XK\xad4711, 2020\xad2024") == (
         "superintendent of part XK-4711, 2020-2024"

@@ -7,6 +7,8 @@ from chassis.storable import storable
 
 # pdfium puts U+FFFE (once U+0002) where a word was broken at the end of a line; some files break it themselves.
 _WORD_BREAK = re.compile("[\x02\ufffe]\n?|\xad\n")
+# A browser's engine breaks words by a hyphen that no keyboard has, and that pdfium leaves as it is.
+_TYPESET_BREAK = re.compile("(?<=[^\\W\\d_])\u2010\n(?=([^\\W\\d_]))")
 # Within a line a soft hyphen between letters is not seen; anywhere else an old font draws its hyphen by it: XK-4711.
 _SOFT_HYPHEN = re.compile(r"(?<=[^\W\d_])\xad+(?=[^\W\d_])")
 
@@ -17,5 +19,10 @@ def tidy_page(text: str) -> str:
     text = "\n".join(line.rstrip(" \t") for line in lines)
     if text.isascii() and "\x02" not in text:
         return text
-    whole = _SOFT_HYPHEN.sub("", _WORD_BREAK.sub("", text))
+    whole = _SOFT_HYPHEN.sub("", _TYPESET_BREAK.sub(_joined, _WORD_BREAK.sub("", text)))
     return normalize("NFC", whole.replace("\xad", "-"))
+
+
+def _joined(broken: re.Match[str]) -> str:
+    """Nothing, but for a name: Jean-Paul, whose second part begins with a capital, keeps its hyphen."""
+    return "" if broken[1].islower() else "\u2010"
