@@ -47,6 +47,14 @@ async def test_a_sentence_that_stands_in_two_passages_is_quoted_once() -> None:
     assert "[1]" in answer
 
 
+async def test_a_sentence_is_quoted_whole_where_the_best_passage_has_only_its_end() -> None:
+    passages = ["were employed by the circus. It has no tents.", "In 2019 its 309 people were employed by the circus."]
+    answer = await ask(Extractive(None), "Who is employed by the circus?", passages)
+    assert "“In 2019 its 309 people were employed by the circus.” [2]" in answer
+    assert "“were employed" not in answer
+    assert "“were employed by the circus.” [1]" in await ask(Extractive(None), "employed", passages[:1])
+
+
 async def test_a_passage_of_headings_is_quoted_for_want_of_sentences() -> None:
     assert "“Revenue 2023” [1]" in await ask(Extractive(None), "revenue", ["Revenue 2023"])
 

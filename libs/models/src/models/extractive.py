@@ -72,14 +72,20 @@ class Extractive:
 
 
 def _candidates(passages: Sequence[str]) -> list[_Candidate]:
-    """Every sentence once, with the first passage that has it: neighbouring passages overlap."""
+    """Every sentence once, with the first passage that has it: neighbouring passages overlap.
+
+    The overlap may begin within a sentence; that end of it is none where another passage has the whole.
+    """
     found: dict[str, _Candidate] = {}
+    openings = set[str]()
     for number, passage in enumerate(passages[:PASSAGES], start=1):
         pieces = list(_below_headings(passage))
+        openings.update(piece for _, piece in pieces[:1])
         long_enough = [piece for piece in pieces if len(piece[1].split()) >= SHORTEST]
         for heading, piece in long_enough or pieces:
             found.setdefault(piece, _Candidate(piece, number, heading))
-    return list(found.values())
+    ends = {piece for piece in openings if any(whole.endswith(f" {piece}") for whole in found)}
+    return [candidate for candidate in found.values() if candidate.text not in ends]
 
 
 def _below_headings(passage: str) -> Iterator[tuple[str, str]]:
