@@ -35,6 +35,13 @@ def test_a_word_that_a_browser_has_broken_is_made_whole_and_a_name_keeps_its_hyp
     )
 
 
+def test_a_ligature_whose_bytes_ghostscript_has_swapped_is_its_letters_and_a_name_is_none() -> None:
+    garbled = "the \u6600\u6900rst o\u6600\u6600er, con\u6600\u6900rmed o\u6600\u6600\u6900cially"
+    assert tidy_page(f"{garbled}; \u7eaa\u6600, A\u6600B") == (
+        "the first offer, confirmed officially; \u7eaa\u6600, A\u6600B"
+    )
+
+
 def test_hyphens_that_nobody_sees_are_left_out_and_those_that_are_drawn_are_hyphens() -> None:
     assert tidy_page("super\xadinten\xaddent of part XK\xad4711, 2020\xad2024") == (
         "superintendent of part XK-4711, 2020-2024"
