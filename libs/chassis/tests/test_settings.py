@@ -142,6 +142,45 @@ def test_an_address_that_is_none_is_refused(env: pytest.MonkeyPatch, capsys: pyt
     assert "DOCQA_CHROMA_URL: must begin with http:// or https://" in refusal(capsys)
 
 
+@pytest.mark.parametrize(
+    "address", ["qa:hunter2@db:54E2/qa", "qa:hunter2@db:70000/qa", "qa:hunter2@@db/qa", "qa:hunter2@[db/qa", "qa db/qa"]
+)
+def test_a_database_whose_address_cannot_be_read_is_refused(
+    env: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    env.setenv("DOCQA_QA_DATABASE_URL", f"postgresql+asyncpg://{address}")
+    said = refusal(capsys)
+
+    assert "DOCQA_QA_DATABASE_URL: cannot be read as postgresql+asyncpg://role:password@host:port/database" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["qa:p#w/x?@db/qa", "qa@[::1]:5432/qa", "qa@10.0.0.1/qa?ssl=require", "qa:x@/qa?host=/run/a b&port=5432", "/qa"],
+)
+def test_a_database_may_be_anywhere(env: pytest.MonkeyPatch, address: str) -> None:
+    env.setenv("DOCQA_QA_DATABASE_URL", f"postgresql+asyncpg://{address}")
+
+    assert load(QaLike).database_url.endswith(address)
+
+
+@pytest.mark.parametrize("kafka", ["kafka", "kafka:", "kafka:abc", "kafka:70000", "a:9092,,b:9092", "a:9092;b:9092"])
+def test_a_kafka_that_nobody_could_find_is_refused(
+    env: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kafka: str
+) -> None:
+    env.setenv("DOCQA_KAFKA", kafka)
+
+    assert "DOCQA_KAFKA: must be host:port, several of them separated by commas" in refusal(capsys)
+
+
+@pytest.mark.parametrize("kafka", ["a.b-c:9092, b:9093", "[::1]:9092", "10.0.0.1:9092", "SASL_SSL://a:9092"])
+def test_a_kafka_may_have_several_brokers(env: pytest.MonkeyPatch, kafka: str) -> None:
+    env.setenv("DOCQA_KAFKA", kafka)
+
+    assert load(QaLike).kafka == kafka
+
+
 def told(env: pytest.MonkeyPatch, kafka: dict[str, str]) -> None:
     for name, value in kafka.items():
         env.setenv(f"DOCQA_KAFKA_{name}", value)

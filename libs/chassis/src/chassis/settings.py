@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, TypeVar
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy.engine import make_url
 
 PREFIX = "DOCQA_"
 
@@ -101,10 +102,28 @@ StrongSecret = Annotated[SecretStr, AfterValidator(_strong)]
 SCHEME = "postgresql+asyncpg://"
 """Of every database's address."""
 
+LAST_PORT = 65535
+
+_HOST = re.compile(r"[\w.:%\-]*")  # none where a socket's folder is named
+_BROKER = re.compile(r"([A-Z_]+://)?(\[[\da-fA-F:.%]+\]|[\w.\-]+):\d{1,5}")
+
 
 def _asyncpg_url(value: str) -> str:
     if not value.startswith(SCHEME):
         raise ValueError(f"must begin with {SCHEME}")
+    try:
+        url = make_url(value)
+    except ValueError:  # a port that is no number
+        url = None
+    if url is None or not _HOST.fullmatch(url.host or "") or not 0 < (url.port or 5432) <= LAST_PORT:
+        raise ValueError(f"cannot be read as {SCHEME}role:password@host:port/database (a special character: %40)")
+    return value
+
+
+def _brokers(value: str) -> str:
+    for broker in value.split(","):
+        if not _BROKER.fullmatch(broker.strip()) or not 0 < int(broker.rpartition(":")[2]) <= LAST_PORT:
+            raise ValueError("must be host:port, several of them separated by commas")
     return value
 
 
@@ -129,6 +148,7 @@ def _certificates(value: Path) -> Path:
 
 
 DatabaseUrl = Annotated[str, AfterValidator(_asyncpg_url)]
+Brokers = Annotated[str, AfterValidator(_brokers)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(split_commas)]
 CertificatesFile = Annotated[Path, AfterValidator(_certificates)]
@@ -149,11 +169,11 @@ class ServiceSettings(BaseSettings):
     service: ClassVar[str]
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
-    port: Annotated[int, PerService()] = Field(ge=0, le=65535, description="Port to listen on.")
+    port: Annotated[int, PerService()] = Field(ge=0, le=LAST_PORT, description="Port to listen on.")
     database_url: Annotated[DatabaseUrl, PerService()] = Field(
         repr=False, description="The service's own database: postgresql+asyncpg://role:password@host/database."
     )
-    kafka: str = Field(description="Kafka bootstrap servers, host:port, separated by commas.")
+    kafka: Brokers = Field(description="Kafka bootstrap servers, host:port, separated by commas.")
     kafka_security: KafkaSecurity = Field(
         default="PLAINTEXT",
         description="PLAINTEXT, SSL (which is TLS), SASL_PLAINTEXT or SASL_SSL: Kafka's security.protocol.",
